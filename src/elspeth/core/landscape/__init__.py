@@ -1,0 +1,22 @@
+"""The Landscape: the one audit trail."""
+
+from elspeth.core.landscape.database import create_database
+from elspeth.core.landscape.journal import Journal
+from elspeth.core.landscape.reader import LandscapeReader, Payloads, RowSource, RunHeader
+from elspeth.core.landscape.recorder import BatchRecorder, CallRecorder, LandscapeRecorder
+from elspeth.core.landscape.runs import NewRun, create_run, open_journal
+
+__all__ = [
+    "BatchRecorder",
+    "CallRecorder",
+    "Journal",
+    "LandscapeReader",
+    "LandscapeRecorder",
+    "NewRun",
+    "Payloads",
+    "RowSource",
+    "RunHeader",
+    "create_database",
+    "create_run",
+    "open_journal",
+]

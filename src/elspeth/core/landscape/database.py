@@ -1,0 +1,98 @@
+"""Opening the Landscape's SQLite database: create, check the version, connect.
+
+Reading commands never create anything, and read a read-only copy. Writers use WAL
+with ``synchronous=FULL``: a commit that returned is on the disk. With
+``recursive_triggers`` on, INSERT OR REPLACE cannot slip past the insert-only triggers.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote
+
+from elspeth.contracts import MissingTrailError, RunError, TrailError
+from elspeth.core.landscape.schema import SCHEMA_VERSION, create_statements
+from elspeth.core.landscape.views import view_statements
+
+__all__ = ["connect_reader", "connect_writer", "create_database"]
+
+_APPLICATION_ID = 0x454C5350  # "ELSP"
+_BUSY_TIMEOUT_S = 60.0
+
+
+def create_database(path: Path) -> None:
+    """Makes the database, its folder included, unless it is there; checks the version of one that is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = _open(f"{path.resolve().as_uri()}?mode=rwc", path)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+            for statement in create_statements() + view_statements():
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+        _check_version(connection, path)
+    except sqlite3.Error as error:
+        raise RunError(
+            f"the database {path} cannot be written: {error}",
+            hint="Check its folder's permissions and space.",
+        ) from error
+    finally:
+        connection.close()
+
+
+def connect_writer(path: Path) -> sqlite3.Connection:
+    """A connection that the recorder writes through; used by one thread at a time."""
+    connection = _open(f"{path.resolve().as_uri()}?mode=rw", path)
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA recursive_triggers=ON")
+    connection.execute("PRAGMA cache_size=-16384")
+    _check_version(connection, path)
+    return connection
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """A read-only connection; falls back to an immutable open for a copy on read-only media.
+
+    Raises `MissingTrailError` when there is no database: reading never creates one.
+    """
+    if not path.is_file():
+        raise MissingTrailError(
+            f"there is no database at {path}", hint="Name one with --db, or run from the folder of the runs."
+        )
+    connection = _open(f"file:{quote(str(path.resolve()))}?mode=ro", path)
+    try:
+        _check_version(connection, path)
+    except sqlite3.OperationalError:
+        connection.close()
+        connection = _open(f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1", path)
+        _check_version(connection, path)
+    connection.execute("PRAGMA query_only=ON")
+    return connection
+
+
+def _open(uri: str, path: Path) -> sqlite3.Connection:
+    try:
+        return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_TIMEOUT_S, check_same_thread=False)
+    except sqlite3.OperationalError as error:
+        raise RunError(f"the database {path} cannot be opened: {error}") from error
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+    try:
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise
+        raise TrailError(f"{path} is not a database: {error}") from error
+    if application != _APPLICATION_ID:
+        raise TrailError(f"{path} is a database, but not a Landscape", hint="Check the path given with --db.")
+    if version != SCHEMA_VERSION:
+        raise TrailError(
+            f"{path} has schema version {version}; this program reads version {SCHEMA_VERSION}",
+            hint="Use the version of elspeth that wrote it.",
+        )

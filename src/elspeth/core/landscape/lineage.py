@@ -1,0 +1,223 @@
+"""The explanation of one row: from its source record to its sink, every hash checked.
+
+    source record -> each step's input and output -> what a gate saw and chose
+                  -> each attempt's exact request and reply -> outcome, file and line
+
+It reads the row's own records and the few frames that hold its bytes, so it costs the
+same in a run of millions. Nothing is recomputed: what is shown is what was recorded.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from elspeth.contracts import FileRole, MissingTrailError, NodeKind, Outcome, StateStatus, TrailError
+from elspeth.core.canonical import sha256
+from elspeth.core.expressions import Expression
+from elspeth.core.landscape.reader import LandscapeReader, Payloads, RunHeader, read_word
+from elspeth.core.landscape.rows import TrailRow, TrailRows, TrailState
+
+__all__ = ["Lineage"]
+
+_TELLING_CALLS = "('files.create', 'batches.create', 'files.content')"
+
+
+class Lineage:
+    """Explains rows of one run."""
+
+    def __init__(self, reader: LandscapeReader, run: RunHeader) -> None:
+        self._reader = reader
+        self._run = run
+        self._payloads = Payloads(reader, run)
+        self._rows = TrailRows(reader, run, self._payloads)
+        self._nodes = {
+            number: (name, read_word(NodeKind, kind, f"nodes {run.run_no}/{number}"), plugin, expression)
+            for number, name, kind, plugin, expression in reader.query(
+                "SELECT node_no, name, kind, plugin, expression FROM nodes WHERE run_no = ?", run.run_no
+            )
+        }
+
+    def row_of_key(self, key: str) -> int:
+        """The index of the row with that key."""
+        found = self._reader.query(
+            "SELECT row_index FROM row_keys WHERE run_no = ? AND key = ?", self._run.run_no, key
+        )
+        if not found:
+            raise MissingTrailError(
+                f"run {self._run.run_id} has no row with the key {key!r}",
+                hint="Keys exist where the pipeline's source names a key field; --row N always works.",
+            )
+        return int(found[0][0])
+
+    def explain(self, index: int) -> dict[str, Any]:
+        """One row as a JSON object, in the shape of ``explain --json``."""
+        if not self._reader.query(
+            "SELECT 1 FROM rows WHERE run_no = ? AND row_index = ?", self._run.run_no, index
+        ):
+            ((count,),) = self._reader.query("SELECT COUNT(*) FROM rows WHERE run_no = ?", self._run.run_no)
+            raise MissingTrailError(
+                f"run {self._run.run_id} has no row {index}",
+                hint=f"Its rows are 0 to {count - 1}." if count else "It has read no row yet.",
+            )
+        (row,) = self._rows.fetch([index])
+        return {
+            "schema_version": 1,
+            "run": self._run.run_id,
+            "pipeline": self._run.pipeline,
+            "simulated": self._run.mode == "simulated",
+            "row": self._source_row(row),
+            "steps": list(self._steps(row)),
+            "outcomes": self._outcomes(index),
+        }
+
+    def _source_row(self, row: TrailRow) -> dict[str, Any]:
+        keys = self._key(row.index)
+        shown: dict[str, Any] = {"index": row.index, "line": row.line, "key": keys}
+        if row.is_rejected:
+            raw = self._rows.raw(row)
+            error = row.states[0].error
+            shown["data"] = None
+            shown["raw"] = _text(raw)
+            shown["error"] = {"code": error.get("code"), "message": error.get("message")}
+            if "detail" in error:
+                shown["error"]["detail"] = error["detail"]
+        else:
+            shown["data"] = self._value(row, (0, row.data_hash, row.commit_no))
+        shown["hash"] = row.data_hash.hex()
+        return shown
+
+    def _key(self, index: int) -> str | None:
+        """The row's key. Keys are clustered by key, so a run without any is told apart first."""
+        source = json.loads(self._run.config_json).get("source", {})
+        field = source.get("key")
+        if field is None:
+            return None
+        found = self._reader.query(
+            "SELECT key FROM row_keys WHERE run_no = ? AND row_index = ?", self._run.run_no, index
+        )
+        return str(found[0][0]) if found else None
+
+    def _steps(self, row: TrailRow) -> Iterator[dict[str, Any]]:
+        attempts = self._attempts(row.index)
+        for state in row.states:
+            if state.node_no != 0:
+                yield self._step(row, state, attempts.pop(state.node_no, []))
+        for node_no, waiting in attempts.items():
+            name, _, plugin, _ = self._nodes[node_no]
+            yield {
+                "name": name,
+                "plugin": plugin,
+                "status": "waiting",
+                "input": self._value(row, row.version_before(node_no)),
+                "output": None,
+                "attempts": waiting,
+            }
+
+    def _step(self, row: TrailRow, state: TrailState, attempts: list[dict[str, Any]]) -> dict[str, Any]:
+        name, kind, plugin, expression = self._nodes[state.node_no]
+        before = self._value(row, row.version_before(state.node_no))
+        shown: dict[str, Any] = {"name": name, "plugin": plugin or "gate", "status": state.status.word, "input": before}
+        if state.status is StateStatus.FAILED:
+            shown["output"] = None
+            shown["error"] = state.error
+        else:
+            shown["output"] = self._value(row, row.version_before(state.node_no + 1))
+        if kind is NodeKind.GATE and expression is not None:
+            shown["gate"] = {
+                "expression": expression,
+                "values": Expression.parse(expression).values(before),
+                "route": state.route,
+            }
+        if attempts:
+            shown["attempts"] = attempts
+        return shown
+
+    def _value(self, row: TrailRow, version: tuple[int, bytes, int]) -> dict[str, Any]:
+        """A version of the row, found by its hash and so checked."""
+        value = json.loads(self._rows.data(row, version))
+        if not isinstance(value, dict):
+            raise TrailError(f"row {row.index} of run {self._run.run_id} is not an object")
+        return value
+
+    def _attempts(self, index: int) -> dict[int, list[dict[str, Any]]]:
+        """What was asked and answered, by the step that asked."""
+        found: dict[int, list[dict[str, Any]]] = {}
+        for batch_no, node_no, attempt in self._reader.query(
+            "SELECT DISTINCT m.batch_no, b.node_no, b.attempt FROM batch_members m "
+            "JOIN batches b ON b.run_no = m.run_no AND b.batch_no = m.batch_no "
+            "WHERE m.run_no = ? AND m.row_index = ? ORDER BY m.batch_no",
+            self._run.run_no,
+            index,
+        ):
+            shown: dict[str, Any] = {"batch": batch_no, "attempt": attempt, "request": None, "reply": None}
+            for role, segment_no, position, start, length, line_hash in self._reader.query(
+                "SELECT role, segment_no, position, start, length, line_hash FROM batch_members "
+                "WHERE run_no = ? AND row_index = ? AND batch_no = ?",
+                self._run.run_no,
+                index,
+                batch_no,
+            ):
+                word = read_word(FileRole, role, f"batch_members {self._run.run_no}/{index}/{batch_no}")
+                line = self._payloads.segment(segment_no).read(start, length)
+                if sha256(line) != line_hash:
+                    raise TrailError(f"the {word.word} line of row {index} in batch {batch_no} does not have its hash")
+                shown["request" if word is FileRole.REQUEST else "reply"] = {
+                    "file": word.word,
+                    "file_line": position + 1,
+                    "sha256": line_hash.hex(),
+                    "line": _text(line),
+                }
+            shown["call_ids"] = self._calls_of(batch_no)
+            shown["error"] = None
+            found.setdefault(node_no, []).append(shown)
+        return found
+
+    def _calls_of(self, batch_no: int) -> list[str]:
+        return [
+            f"{self._run.run_id}:{call_no}"
+            for (call_no,) in self._reader.query(
+                f"SELECT call_no FROM calls WHERE run_no = ? AND batch_no = ? AND operation IN {_TELLING_CALLS} "
+                "ORDER BY call_no",
+                self._run.run_no,
+                batch_no,
+            )
+        ]
+
+    def _outcomes(self, index: int) -> list[dict[str, Any]]:
+        outcomes = []
+        for path, outcome, step_no, sink_no, line, reason in self._reader.query(
+            "SELECT path, outcome, step_no, sink_no, sink_line, reason FROM outcomes "
+            "WHERE run_no = ? AND row_index = ? ORDER BY path",
+            self._run.run_no,
+            index,
+        ):
+            place = f"outcomes {self._run.run_no}/{index}"
+            outcomes.append(
+                {
+                    "token": f"{index}{'/' + path.hex() if path else ''}",
+                    "outcome": read_word(Outcome, outcome, place).word,
+                    "step": None if step_no is None else self._nodes[step_no][0],
+                    "sink": None if sink_no is None else self._nodes[sink_no][0],
+                    "path": None if sink_no is None else self._path_of(sink_no),
+                    "line": line,
+                    "reason": reason,
+                }
+            )
+        return outcomes
+
+    def _path_of(self, sink_no: int) -> str | None:
+        found = self._reader.query(
+            "SELECT path FROM artifacts WHERE run_no = ? AND node_no = ?", self._run.run_no, sink_no
+        )
+        return str(found[0][0]) if found else None
+
+
+def _text(data: bytes) -> str:
+    """Bytes as text; what is not UTF-8 as base64 with a mark."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return "base64:" + base64.b64encode(data).decode()

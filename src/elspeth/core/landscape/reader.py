@@ -1,0 +1,270 @@
+"""Reading the Landscape back, strictly.
+
+Nothing is coerced or guessed: an unknown enum, a missing record or bytes that do not
+have their hash stop the command with a `TrailError` that names the place.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from elspeth.contracts import BodyRef, MissingTrailError, RunStatus, TrailError, UsageError, Word
+from elspeth.core.canonical import sha256
+from elspeth.core.landscape.database import connect_reader
+from elspeth.core.payloads import Frame, SegmentReader, parse_reference
+
+__all__ = ["LandscapeReader", "Payloads", "RowSource", "RunHeader", "read_word"]
+
+W = TypeVar("W", bound=Word)
+_FRAMES_KEPT = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunHeader:
+    """A run as its first record has it; ``started_at`` is microseconds since the epoch."""
+
+    run_no: int
+    run_id: str
+    pipeline: str
+    mode: str
+    started_at: int
+    folder: Path
+    config_json: str
+    payload_folder: Path
+    row_limit: int | None
+
+
+def read_word(enum: type[W], value: object, place: str) -> W:
+    """The member with that number; raises `TrailError` with the place for any other."""
+    if not isinstance(value, int):
+        raise TrailError(f"{place}: {value!r} is no {enum.__name__}")
+    try:
+        return enum(value)
+    except ValueError as error:
+        raise TrailError(f"{place}: {value!r} is no {enum.__name__}") from error
+
+
+class LandscapeReader:
+    """Reads one database. Iterators hold a cursor open: use them up or drop them."""
+
+    def __init__(self, database: Path) -> None:
+        self.database = database
+        self.connection = connect_reader(database)
+
+    def __enter__(self) -> LandscapeReader:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self.connection.close()
+
+    def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """All results of a statement."""
+        try:
+            return self.connection.execute(sql, parameters).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise TrailError(f"{self.database} cannot be read: {error}") from error
+
+    def stream(self, sql: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
+        """The results of a statement, one by one."""
+        try:
+            yield from self.connection.execute(sql, parameters)
+        except sqlite3.DatabaseError as error:
+            raise TrailError(f"{self.database} cannot be read: {error}") from error
+
+    def dicts(self, sql: str, *parameters: object) -> Iterator[dict[str, Any]]:
+        """The results of a statement as dicts by column name."""
+        cursor = self.connection.execute(sql, parameters)
+        names = [column[0] for column in cursor.description]
+        for record in cursor:
+            yield dict(zip(names, record, strict=True))
+
+    def run(self, reference: str) -> RunHeader:
+        """The run that ``latest``, an id or a unique prefix of one names."""
+        if reference == "latest":
+            found = self.query("SELECT run_no FROM runs ORDER BY run_no DESC LIMIT 1")
+        else:
+            found = self.query(
+                "SELECT run_no FROM runs WHERE run_id = ?1 OR substr(run_id, 1, length(?1)) = ?1 "
+                "ORDER BY run_id = ?1 DESC LIMIT 2",
+                reference.lower(),
+            )
+        if not found:
+            known = ", ".join(
+                run_id for (run_id,) in self.query("SELECT run_id FROM runs ORDER BY run_no DESC LIMIT 5")
+            )
+            raise MissingTrailError(
+                f"there is no run {reference!r} in {self.database}",
+                hint=f"The last runs are: {known}." if known else "There are no runs yet.",
+            )
+        header = self.run_numbered(found[0][0])
+        if len(found) > 1 and header.run_id != reference.lower():
+            raise UsageError(f"{reference!r} names several runs", hint="Give more of the run's id.")
+        return header
+
+    def run_numbered(self, run_no: int) -> RunHeader:
+        """The run with that number in this database."""
+        ((run_id, pipeline, mode, started_at, folder, config, payloads, limit),) = self.query(
+            "SELECT run_id, pipeline, mode, started_at, folder, config_json, payload_folder, row_limit "
+            "FROM runs WHERE run_no = ?",
+            run_no,
+        )
+        return RunHeader(
+            run_no=run_no,
+            run_id=run_id,
+            pipeline=pipeline,
+            mode=mode,
+            started_at=started_at,
+            folder=Path(folder),
+            config_json=config,
+            payload_folder=self.database.parent / payloads,
+            row_limit=limit,
+        )
+
+    def status(self, run_no: int) -> tuple[RunStatus, dict[str, Any]]:
+        """Where a run stands: the last event's status and detail."""
+        events = self.query(
+            "SELECT event_no, status, detail_json FROM run_events WHERE run_no = ? ORDER BY event_no DESC LIMIT 1",
+            run_no,
+        )
+        if not events:
+            return RunStatus.RUNNING, {}
+        event_no, status, detail = events[0]
+        place = f"run_events {run_no}/{event_no}"
+        return read_word(RunStatus, status, place), read_json(detail, place)
+
+    def frontier(self, run_no: int) -> dict[str, Any]:
+        """What the last commit says a resume starts from; empty before the first one."""
+        commits = self.query(
+            "SELECT commit_no, frontier_json FROM commits WHERE run_no = ? ORDER BY commit_no DESC LIMIT 1", run_no
+        )
+        return read_json(commits[0][1], f"commits {run_no}/{commits[0][0]}") if commits else {}
+
+
+def read_json(text: str | None, place: str) -> dict[str, Any]:
+    """A JSON object out of a column; an absent one is empty."""
+    if text is None:
+        return {}
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise TrailError(f"{place}: not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise TrailError(f"{place}: not a JSON object")
+    return value
+
+
+class Payloads:
+    """Reads the payloads of one run back and checks every hash."""
+
+    def __init__(self, reader: LandscapeReader, run: RunHeader) -> None:
+        self._reader = reader
+        self._run = run
+        self._segments: dict[int, SegmentReader] = {}
+
+    def body(self, ref: BodyRef) -> bytes:
+        """A body, checked against its hash."""
+        data = self.segment(ref.segment_no).read(ref.start, ref.length)
+        if sha256(data) != ref.sha256:
+            raise TrailError(f"payload {ref} of run {self._run.run_id} does not have the hash {ref.sha256.hex()}")
+        return data
+
+    def body_at(self, reference: str, digest: bytes) -> bytes:
+        """The same, by the two columns that tables hold."""
+        return self.body(parse_reference(reference, digest))
+
+    def chunks(self, reference: str, digest: bytes) -> Iterator[bytes]:
+        """A body piece by piece, for large ones; the hash is checked at the end."""
+        ref = parse_reference(reference, digest)
+        yield from self.segment(ref.segment_no).pieces(ref.start, ref.length, digest)
+
+    def segment(self, segment_no: int) -> SegmentReader:
+        """The reader of one segment."""
+        if segment_no not in self._segments:
+            found = self._reader.query(
+                "SELECT name FROM segments WHERE run_no = ? AND segment_no = ?", self._run.run_no, segment_no
+            )
+            if not found:
+                raise TrailError(f"run {self._run.run_id} has no payload segment {segment_no}")
+            self._segments[segment_no] = SegmentReader(
+                self._run.payload_folder / str(found[0][0]), lambda start: self._frames(segment_no, start)
+            )
+        return self._segments[segment_no]
+
+    def forget(self, segment_no: int) -> None:
+        """Drops what is cached of a segment that has grown."""
+        self._segments.pop(segment_no, None)
+
+    def _frames(self, segment_no: int, start: int) -> Iterator[Frame]:
+        for record in self._reader.stream(
+            "SELECT start, size, stored_start, stored_size, first_row, last_row FROM frames "
+            "WHERE run_no = ?1 AND segment_no = ?2 AND start >= (SELECT COALESCE(MAX(start), 0) FROM frames "
+            "WHERE run_no = ?1 AND segment_no = ?2 AND start <= ?3) ORDER BY start",
+            self._run.run_no,
+            segment_no,
+            start,
+        ):
+            yield Frame(*record)
+
+
+class RowSource:
+    """Finds the bytes of rows by commit, row and hash; frames recently used are kept."""
+
+    def __init__(self, reader: LandscapeReader, run: RunHeader, payloads: Payloads) -> None:
+        self._reader = reader
+        self._run = run
+        self._payloads = payloads
+        self._segment_no: int | None = None
+        self._frames: dict[Frame, dict[bytes, bytes]] = {}
+
+    def bytes_of(self, row_index: int, *, commit_no: int, sha: bytes) -> bytes:
+        """The row's bytes with that hash, written by that commit."""
+        for lines in self._frames.values():
+            if sha in lines:
+                return lines[sha]
+        for frame in self._frames_of(row_index, commit_no):
+            lines = self._lines(frame)
+            if sha in lines:
+                return lines[sha]
+        raise TrailError(
+            f"row {row_index} of run {self._run.run_id}: no payload in commit {commit_no} has the hash {sha.hex()}"
+        )
+
+    def _frames_of(self, row_index: int, commit_no: int) -> list[Frame]:
+        if self._segment_no is None:
+            found = self._reader.query(
+                "SELECT segment_no FROM segments WHERE run_no = ? AND name = 'rows.zst'", self._run.run_no
+            )
+            if not found:
+                raise TrailError(f"run {self._run.run_id} has no payloads of rows")
+            self._segment_no = int(found[0][0])
+        return [
+            Frame(*record)
+            for record in self._reader.query(
+                "SELECT start, size, stored_start, stored_size, first_row, last_row FROM frames "
+                "WHERE run_no = ? AND commit_no = ? AND segment_no = ? AND first_row <= ? AND last_row >= ?",
+                self._run.run_no,
+                commit_no,
+                self._segment_no,
+                row_index,
+                row_index,
+            )
+        ]
+
+    def _lines(self, frame: Frame) -> dict[bytes, bytes]:
+        if frame not in self._frames:
+            if self._segment_no is None:
+                raise RuntimeError("frames are looked up before they are read")
+            data = self._payloads.segment(self._segment_no).frame(frame)
+            while len(self._frames) >= _FRAMES_KEPT:
+                del self._frames[next(iter(self._frames))]
+            self._frames[frame] = {sha256(line): line for line in data.split(b"\n")}
+        return self._frames[frame]

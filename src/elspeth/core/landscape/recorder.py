@@ -1,0 +1,346 @@
+"""The recorder: the only writer of the Landscape.
+
+What a run does is said here in its own words: rows, states, outcomes, calls, batches,
+events. The journal underneath gathers the records and makes them durable.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from elspeth.contracts import (
+    BatchPhase,
+    BodyRef,
+    BodySink,
+    CallIntent,
+    CallRecord,
+    CallScope,
+    CallStatus,
+    CallType,
+    FileRole,
+    Outcome,
+    PayloadClass,
+    RunStatus,
+    StateStatus,
+)
+from elspeth.core.canonical import canonical_json, compact_json, sha256
+from elspeth.core.landscape.journal import Journal
+from elspeth.core.payloads import BodyWriter, SegmentWriter
+
+__all__ = ["BatchRecorder", "CallRecorder", "LandscapeRecorder"]
+
+
+class LandscapeRecorder:
+    """Records one run: its rows and events here, its calls and batches through ``calls`` and ``batches``."""
+
+    def __init__(self, journal: Journal, *, run_id: str, started_at: int, code_version: str) -> None:
+        self.run_id = run_id
+        self.journal = journal
+        self.calls = CallRecorder(journal, run_id=run_id)
+        self.batches = BatchRecorder(journal)
+        self._started_at = started_at
+        self._code_version = code_version
+
+    def add_rows(self, indexes: Sequence[int], lines: Sequence[int], hashes: Sequence[bytes]) -> None:
+        """Records source records by column: index, line, SHA-256 of the stored bytes."""
+        self.journal.gathered.rows.add(indexes, lines, hashes)
+        self.journal.gathered.row_count += len(indexes)
+
+    def add_key(self, key: str, row: int) -> None:
+        """Records the key of a row."""
+        self.journal.add("row_keys", key=key, row_index=row)
+
+    def add_states(
+        self,
+        rows: Sequence[int],
+        *,
+        node_no: int,
+        hashes: Sequence[bytes] | None,
+        started_at: int,
+        duration_us: int,
+        route: str | None = None,
+        attempt: int = 0,
+    ) -> None:
+        """Records that tokens passed a node; ``hashes`` is None where the node left the rows as they were."""
+        self.journal.gathered.states.add(
+            rows,
+            node_no=node_no,
+            attempt=attempt,
+            status=StateStatus.COMPLETED.value,
+            route=route,
+            hashes=hashes,
+            started_us=started_at - self._started_at,
+            duration_us=duration_us,
+        )
+
+    def add_failure(
+        self,
+        row: int,
+        *,
+        node_no: int,
+        error: Mapping[str, Any],
+        started_at: int,
+        duration_us: int,
+        attempt: int = 0,
+    ) -> None:
+        """Records that a token failed at a node; ``error`` has code, message and detail."""
+        self.journal.add(
+            "node_states",
+            row_index=row,
+            path=b"",
+            node_no=node_no,
+            attempt=attempt,
+            status=StateStatus.FAILED.value,
+            route=None,
+            output_hash=None,
+            started_us=started_at - self._started_at,
+            duration_us=duration_us,
+            error_json=compact_json(error),
+        )
+
+    def add_row_bytes(self, versions: Sequence[bytes], *, first_row: int, last_row: int) -> None:
+        """Stores all versions of a micro-batch's rows, row by row, as the lines of one frame."""
+        _, segment = self.journal.payloads.shared(PayloadClass.ROWS)
+        segment.append(b"\n".join(versions) + b"\n")
+        segment.cut(first_row=first_row, last_row=last_row)
+
+    def add_outcome(
+        self,
+        row: int,
+        *,
+        outcome: Outcome,
+        step_no: int | None,
+        sink_no: int | None,
+        sink_line: int = 0,
+        reason: str | None = None,
+    ) -> None:
+        """Records how a token ended; ``sink_line`` (1-based) counts only with a sink."""
+        self.journal.gathered.outcomes.add(
+            row, outcome=outcome.value, step_no=step_no, sink_no=sink_no, sink_line=sink_line, reason=reason
+        )
+
+    def add_run_event(self, status: RunStatus, detail: Mapping[str, Any] | None = None) -> None:
+        """Records where the run stands."""
+        self.journal.add(
+            "run_events",
+            event_no=self.journal.counters.run_event_no,
+            at=self.journal.clock.now_us(),
+            status=status.value,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            code_version=self._code_version,
+            detail_json=None if detail is None else compact_json(detail),
+        )
+        self.journal.counters.run_event_no += 1
+
+    def add_rejected_bytes(self, raw: bytes) -> BodyRef:
+        """Stores the bytes of a record that is no row."""
+        return store_body(self.journal, raw, PayloadClass.ROWS, stem="rejected")
+
+    def add_file(self, name: str, data: bytes) -> None:
+        """Stores a file that the run was configured with."""
+        ref = store_body(self.journal, data, PayloadClass.FILES)
+        self.journal.add("run_files", name=name, hash=ref.sha256, ref=str(ref))
+
+    def record_call(
+        self,
+        call_type: CallType,
+        status: CallStatus,
+        request_data: bytes | Mapping[str, Any],
+        response_data: bytes | Mapping[str, Any] | None = None,
+        error: Mapping[str, Any] | None = None,
+        latency_ms: float | None = None,
+        *,
+        node_no: int | None = None,
+        operation: str | None = None,
+    ) -> str:
+        """Records a call to a system without an HTTP seam; mappings are stored as canonical JSON."""
+        latency_us = round((latency_ms or 0.0) * 1000)
+        request = store_body(self.journal, _as_bytes(request_data))
+        response = None if response_data is None else store_body(self.journal, _as_bytes(response_data))
+        envelope = canonical_json({"call_type": call_type.word, "status": status.word})
+        return self.calls.add_call(
+            CallRecord(
+                scope=CallScope(node_no=node_no),
+                call_type=call_type,
+                operation=operation or call_type.word,
+                status=status,
+                started_at=self.journal.clock.now_us() - latency_us,
+                latency_us=latency_us,
+                request=request,
+                response=response,
+                envelope=store_body(self.journal, envelope),
+                error=error,
+            )
+        )
+
+
+class CallRecorder:
+    """Keeps external calls: the `CallLog` under the recording transport."""
+
+    def __init__(self, journal: Journal, *, run_id: str) -> None:
+        self._journal = journal
+        self._run_id = run_id
+        self._scope = CallScope()
+        self.last_response: BodyRef | None = None
+
+    @property
+    def scope(self) -> CallScope:
+        """On whose behalf calls are made now."""
+        return self._scope
+
+    @contextmanager
+    def on_behalf_of(self, scope: CallScope) -> Iterator[None]:
+        """Calls within the block are made on behalf of ``scope``."""
+        previous, self._scope = self._scope, scope
+        try:
+            yield
+        finally:
+            self._scope = previous
+
+    def open_body(self, scope: CallScope) -> BodySink:
+        """A sink for one body: a segment of its own when the scope asks for one, else the shared one."""
+        payloads = self._journal.payloads
+        if scope.response_name is not None and scope.batch_no is not None and scope.response_role is not None:
+            return BodyWriter(*payloads.batch_file(scope.batch_no, scope.response_role, name=scope.response_name))
+        return BodyWriter(*payloads.shared(PayloadClass.CALLS))
+
+    def intend(self, intent: CallIntent) -> int:
+        """Makes an intent durable, with everything recorded before it, and returns its number."""
+        number = self._journal.counters.intent_no
+        self._journal.counters.intent_no += 1
+        self._journal.add(
+            "call_intents",
+            intent_no=number,
+            at=self._journal.clock.now_us(),
+            operation=intent.operation,
+            method=intent.method,
+            url=intent.url,
+            node_no=intent.scope.node_no,
+            batch_no=intent.scope.batch_no,
+            request_hash=intent.request.sha256,
+            request_ref=str(intent.request),
+            request_bytes=intent.request.length,
+        )
+        self._journal.commit_durably()
+        return number
+
+    def add_call(self, call: CallRecord) -> str:
+        """Records an attempt and returns its call id; durable on return when it had an intent."""
+        number = self._journal.counters.call_no
+        self._journal.counters.call_no += 1
+        self.last_response = response = call.response
+        self._journal.add(
+            "calls",
+            call_no=number,
+            intent_no=call.intent_no,
+            node_no=call.scope.node_no,
+            batch_no=call.scope.batch_no,
+            row_index=call.scope.row_index,
+            call_type=call.call_type.value,
+            operation=call.operation,
+            method=call.method,
+            url=call.url,
+            status=call.status.value,
+            http_status=call.http_status,
+            started_at=call.started_at,
+            latency_us=call.latency_us,
+            request_hash=call.request.sha256,
+            request_ref=str(call.request),
+            response_hash=None if response is None else response.sha256,
+            response_ref=None if response is None else str(response),
+            envelope_hash=call.envelope.sha256,
+            envelope_ref=str(call.envelope),
+            provider_request_id=call.provider_request_id,
+            error_json=None if call.error is None else compact_json(call.error),
+        )
+        if call.intent_no is not None:
+            self._journal.commit_durably()
+        return f"{self._run_id}:{number}"
+
+
+class BatchRecorder:
+    """Keeps batches: what they are, what happened to them, and where each row's lines stand."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def open_batch(self, *, node_no: int, attempt: int, parent_no: int | None) -> int:
+        """Records a new batch and returns its number."""
+        number = self._journal.counters.batch_no
+        self._journal.counters.batch_no += 1
+        self._journal.add(
+            "batches",
+            batch_no=number,
+            node_no=node_no,
+            attempt=attempt,
+            parent_no=parent_no,
+            opened_at=self._journal.clock.now_us(),
+        )
+        return number
+
+    def open_file(self, batch_no: int, role: FileRole, *, name: str) -> tuple[int, SegmentWriter]:
+        """A new segment for a file of a batch, by number and writer."""
+        return self._journal.payloads.batch_file(batch_no, role, name=name)
+
+    def reopen_file(self, segment_no: int) -> SegmentWriter:
+        """The writer of an open batch's request file."""
+        return self._journal.payloads.writer(segment_no)
+
+    def finish_file(self, segment_no: int) -> None:
+        """Closes a segment after its last commit."""
+        self._journal.payloads.finish(segment_no)
+
+    def add_member(
+        self,
+        row: int,
+        *,
+        batch_no: int,
+        role: FileRole,
+        segment_no: int,
+        position: int,
+        start: int,
+        line: bytes,
+    ) -> None:
+        """Records where a row's line stands in a file of a batch; ``start`` is a byte offset."""
+        self._journal.gathered.members.add(
+            row,
+            batch_no=batch_no,
+            role=role.value,
+            segment_no=segment_no,
+            position=position,
+            start=start,
+            length=len(line),
+            sha256=sha256(line),
+        )
+
+    def add_event(self, batch_no: int, event: str, phase: BatchPhase, detail: Mapping[str, Any] | None = None) -> None:
+        """Records what happened to a batch."""
+        numbers = self._journal.counters.batch_event_no
+        number = numbers.get(batch_no, 0)
+        numbers[batch_no] = number + 1
+        self._journal.add(
+            "batch_events",
+            batch_no=batch_no,
+            event_no=number,
+            at=self._journal.clock.now_us(),
+            event=event,
+            phase=phase.value,
+            detail_json=compact_json(detail or {}),
+        )
+
+
+def store_body(
+    journal: Journal, data: bytes, payload_class: PayloadClass = PayloadClass.CALLS, *, stem: str | None = None
+) -> BodyRef:
+    """Stores one body in a segment that the run shares for such bodies."""
+    number, segment = journal.payloads.shared(payload_class, stem=stem)
+    return BodyRef(number, segment.append(data), len(data), sha256(data))
+
+
+def _as_bytes(data: bytes | Mapping[str, Any]) -> bytes:
+    return data if isinstance(data, bytes) else canonical_json(data)

@@ -1,0 +1,118 @@
+"""Rows as the trail has them: their states in order, and which bytes are the last.
+
+A resume, the release of waiting rows and the explanation of a row all rebuild rows
+from here, so that they cannot disagree.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from elspeth.contracts import StateStatus, TrailError
+from elspeth.core.landscape.reader import LandscapeReader, Payloads, RowSource, RunHeader, read_json, read_word
+
+__all__ = ["TrailRow", "TrailRows", "TrailState"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrailState:
+    """What became of a row at a node. ``started_us`` counts from the run's opening."""
+
+    node_no: int
+    attempt: int
+    status: StateStatus
+    route: str | None
+    output_hash: bytes | None
+    commit_no: int
+    started_us: int
+    duration_us: int
+    error: dict[str, Any]
+
+
+@dataclass(slots=True, kw_only=True)
+class TrailRow:
+    """A row of the trail; ``states`` are in the order of the nodes."""
+
+    index: int
+    line: int
+    data_hash: bytes
+    commit_no: int
+    states: list[TrailState] = field(default_factory=list)
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether the record never became a row."""
+        return bool(self.states) and self.states[0].node_no == 0
+
+    def version_before(self, node_no: int) -> tuple[int, bytes, int]:
+        """Which bytes the row has on its way to a node: the node that wrote them, hash, commit."""
+        version = (0, self.data_hash, self.commit_no)
+        for state in self.states:
+            if state.node_no < node_no and state.output_hash is not None:
+                version = (state.node_no, state.output_hash, state.commit_no)
+        return version
+
+
+class TrailRows:
+    """Reads rows of one run back."""
+
+    def __init__(self, reader: LandscapeReader, run: RunHeader, payloads: Payloads) -> None:
+        self._reader = reader
+        self._run = run
+        self._payloads = payloads
+        self._source = RowSource(reader, run, payloads)
+
+    def fetch(self, indexes: Sequence[int]) -> Iterator[TrailRow]:
+        """The rows with these ascending indexes; raises `TrailError` when one is missing."""
+        wanted = json.dumps(list(indexes))
+        states = self._reader.stream(
+            "SELECT row_index, node_no, attempt, status, route, output_hash, commit_no, started_us, duration_us, "
+            "error_json FROM node_states WHERE run_no = ? AND row_index IN (SELECT value FROM json_each(?)) "
+            "ORDER BY row_index, path, node_no, attempt",
+            self._run.run_no,
+            wanted,
+        )
+        pending = next(states, None)
+        found = 0
+        for index, line, data_hash, commit_no in self._reader.stream(
+            "SELECT row_index, line, data_hash, commit_no FROM rows "
+            "WHERE run_no = ? AND row_index IN (SELECT value FROM json_each(?)) ORDER BY row_index",
+            self._run.run_no,
+            wanted,
+        ):
+            row = TrailRow(index=index, line=line, data_hash=data_hash, commit_no=commit_no)
+            while pending is not None and pending[0] == index:
+                row.states.append(_state(pending, f"node_states {self._run.run_no}/{index}"))
+                pending = next(states, None)
+            found += 1
+            yield row
+        if found != len(indexes):
+            raise TrailError(f"run {self._run.run_id}: {len(indexes) - found} of {len(indexes)} rows are missing")
+
+    def data(self, row: TrailRow, version: tuple[int, bytes, int]) -> bytes:
+        """The bytes of one version of a row, found by its hash."""
+        _, sha, commit_no = version
+        return self._source.bytes_of(row.index, commit_no=commit_no, sha=sha)
+
+    def raw(self, row: TrailRow) -> bytes:
+        """The bytes of a rejected record."""
+        raw = row.states[0].error.get("raw", {})
+        return self._payloads.body_at(str(raw.get("ref", "")), row.data_hash)
+
+
+def _state(record: tuple[Any, ...], place: str) -> TrailState:
+    _, node_no, attempt, status, route, output_hash, commit_no, started_us, duration_us, error = record
+    return TrailState(
+        node_no=node_no,
+        attempt=attempt,
+        status=read_word(StateStatus, status, place),
+        route=route,
+        output_hash=output_hash,
+        commit_no=commit_no,
+        started_us=started_us,
+        duration_us=duration_us,
+        error=read_json(error, place),
+    )

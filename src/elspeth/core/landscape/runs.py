@@ -1,0 +1,137 @@
+"""Opening a run's journal: a new one, or one that goes on where its last commit left it."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from elspeth.contracts import Clock, FileRole, PayloadClass, RunError
+from elspeth.core.canonical import sha256
+from elspeth.core.landscape.database import connect_writer
+from elspeth.core.landscape.journal import Counters, Journal
+from elspeth.core.landscape.reader import LandscapeReader, RunHeader, read_word
+from elspeth.core.payloads import SegmentState
+
+__all__ = ["NewRun", "create_run", "open_journal"]
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRun:
+    """What the first record of a run says; ``folder`` is the pipeline file's."""
+
+    pipeline: str
+    mode: str
+    folder: Path
+    config_json: str
+    payloads: Path
+    code_version: str
+    row_limit: int | None
+
+
+def create_run(database: Path, new: NewRun, *, clock: Clock) -> int:
+    """Writes the run's first record, before anything else of it exists, and returns its number."""
+    started_at = clock.now_us()
+    connection = connect_writer(database)
+    try:
+        run_id = _run_id(started_at)
+        connection.execute("BEGIN IMMEDIATE")
+        (run_no,) = connection.execute("SELECT COALESCE(MAX(run_no), 0) + 1 FROM runs").fetchone()
+        connection.execute(
+            "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                run_no,
+                run_id,
+                new.pipeline,
+                new.mode,
+                started_at,
+                str(new.folder),
+                new.config_json,
+                sha256(new.config_json.encode()),
+                new.code_version,
+                _stored_folder(new.payloads / run_id, database),
+                new.row_limit,
+            ),
+        )
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise RunError(f"the database {database} cannot be written: {error}") from error
+    finally:
+        connection.close()
+    return int(run_no)
+
+
+def open_journal(reader: LandscapeReader, run: RunHeader, *, clock: Clock) -> Journal:
+    """The journal of a run, new or not: the next free numbers and where each segment ends."""
+    return Journal(
+        database=reader.database,
+        run_no=run.run_no,
+        payload_folder=run.payload_folder,
+        clock=clock,
+        counters=_counters(reader, run.run_no),
+        segments=_segments(reader, run.run_no),
+    )
+
+
+def _run_id(started_at: int) -> str:
+    """Ten characters of time (milliseconds, 50 bits) and three of chance; sorts by time."""
+    milliseconds = started_at // 1000
+    time_part = "".join(_ALPHABET[milliseconds >> shift & 31] for shift in range(45, -1, -5))
+    return time_part + "".join(secrets.choice(_ALPHABET) for _ in range(3))
+
+
+def _stored_folder(folder: Path, database: Path) -> str:
+    """Relative to the database where it lies beside it, so that the two can be copied together."""
+    home = database.parent.resolve()
+    folder = folder.resolve()
+    return str(folder.relative_to(home)) if folder.is_relative_to(home) else str(folder)
+
+
+def _counters(reader: LandscapeReader, run_no: int) -> Counters:
+    def following(sql: str, default: int = 0) -> int:
+        ((highest,),) = reader.query(sql, run_no)
+        return default if highest is None else int(highest) + 1
+
+    return Counters(
+        commit_no=following("SELECT MAX(commit_no) FROM commits WHERE run_no = ?"),
+        run_event_no=following("SELECT MAX(event_no) FROM run_events WHERE run_no = ?"),
+        intent_no=following("SELECT MAX(intent_no) FROM call_intents WHERE run_no = ?"),
+        call_no=following("SELECT MAX(call_no) FROM calls WHERE run_no = ?"),
+        batch_no=following("SELECT MAX(batch_no) FROM batches WHERE run_no = ?", 1),
+        batch_event_no={
+            int(batch): int(last) + 1
+            for batch, last in reader.query(
+                "SELECT batch_no, MAX(event_no) FROM batch_events WHERE run_no = ? GROUP BY batch_no", run_no
+            )
+        },
+    )
+
+
+def _segments(reader: LandscapeReader, run_no: int) -> tuple[SegmentState, ...]:
+    states = []
+    for number, payload_class, name, batch_no, role in reader.query(
+        "SELECT segment_no, class, name, batch_no, role FROM segments WHERE run_no = ? ORDER BY segment_no", run_no
+    ):
+        place = f"segments {run_no}/{number}"
+        ends = reader.query(
+            "SELECT start + size, stored_start + stored_size FROM frames "
+            "WHERE run_no = ? AND segment_no = ? ORDER BY start DESC LIMIT 1",
+            run_no,
+            number,
+        )
+        size, stored_size = ends[0] if ends else (0, 0)
+        states.append(
+            SegmentState(
+                number=number,
+                payload_class=read_word(PayloadClass, payload_class, place),
+                name=name,
+                batch_no=batch_no,
+                role=None if role is None else read_word(FileRole, role, place),
+                size=size,
+                stored_size=stored_size,
+            )
+        )
+    return tuple(states)

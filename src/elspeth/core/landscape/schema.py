@@ -1,0 +1,414 @@
+"""The tables of the Landscape, described once.
+
+From this one description come the SQLite definition, the recorder's statements,
+the strict reader's checks and the tables of docs/audit-format.md (a test holds
+them equal). It is plain data, so that a run imports no SQL toolkit; a second
+database needs a second renderer of the same description (docs/adr/0005).
+
+Every table begins with the run's number and is clustered by its key; there is no
+secondary index on anything that is written for every row. Evidence is never
+updated or deleted: triggers stop accidents, verification finds the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["EVIDENCE", "SCHEMA_VERSION", "TABLES", "Column", "Table", "create_statements", "table"]
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: ``kind`` is INTEGER, TEXT or BLOB; times are microseconds since the epoch, UTC."""
+
+    name: str
+    kind: str
+    meaning: str
+    is_required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table, its columns in the order in which they are hashed, and its key."""
+
+    name: str
+    meaning: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """The columns' names, in order."""
+        return tuple(column.name for column in self.columns)
+
+
+def _integer(name: str, meaning: str) -> Column:
+    return Column(name, "INTEGER", meaning)
+
+
+def _text(name: str, meaning: str) -> Column:
+    return Column(name, "TEXT", meaning)
+
+
+def _blob(name: str, meaning: str) -> Column:
+    return Column(name, "BLOB", meaning)
+
+
+def _maybe(column: Column) -> Column:
+    return Column(column.name, column.kind, column.meaning, is_required=False)
+
+
+_RUN = _integer("run_no", "the run's number in this database")
+_COMMIT = _integer("commit_no", "the commit that wrote this record")
+_ROW = _integer("row_index", "0-based index of the record in the source, rejected ones counted")
+_PATH = _blob("path", "the token's path within its row; empty on a line")
+_NODE = _integer("node_no", "the node, by topological position")
+_AT = _integer("at", "when it was recorded")
+_BATCH = _integer("batch_no", "the batch, numbered within the run from 1")
+_SEGMENT = _integer("segment_no", "the payload segment, numbered within the run from 1")
+
+TABLES: tuple[Table, ...] = (
+    Table(
+        "runs",
+        "One record for each run, written before anything else of it exists.",
+        (
+            _RUN,
+            _text("run_id", "the run's external id: time-ordered, unique"),
+            _text("pipeline", "the pipeline's name"),
+            _text("mode", "run, or simulated when the answers come from the simulator"),
+            _integer("started_at", "when the run was opened"),
+            _text("folder", "the pipeline file's folder, to which relative paths belong"),
+            _text("config_json", "the whole configuration as resolved, secrets by reference"),
+            _blob("config_hash", "SHA-256 of config_json"),
+            _text("code_version", "version of elspeth that opened the run"),
+            _text("payload_folder", "folder of the run's payload segments"),
+            _maybe(_integer("row_limit", "the most rows to read (--limit), if any")),
+        ),
+        ("run_no",),
+    ),
+    Table(
+        "run_events",
+        "What happened to a run; its status is the last event's.",
+        (
+            _RUN,
+            _integer("event_no", "0-based"),
+            _COMMIT,
+            _AT,
+            _integer("status", "RunStatus"),
+            _text("host", "the machine that wrote it"),
+            _integer("pid", "the process that wrote it"),
+            _text("code_version", "version of elspeth that wrote it"),
+            _maybe(_text("detail_json", "why, as JSON: message, hint, counts")),
+        ),
+        ("run_no", "event_no"),
+    ),
+    Table(
+        "run_files",
+        "The files that the run was configured with, verbatim: the pipeline file, templates, lookups.",
+        (
+            _RUN,
+            _text("name", "pipeline, or the file's path as the configuration has it"),
+            _COMMIT,
+            _blob("hash", "SHA-256 of its bytes"),
+            _text("ref", "where its bytes are: segment:start:length"),
+        ),
+        ("run_no", "name"),
+    ),
+    Table(
+        "nodes",
+        "The nodes of the run's graph.",
+        (
+            _RUN,
+            _NODE,
+            _COMMIT,
+            _text("name", "the step's or sink's name"),
+            _integer("kind", "NodeKind"),
+            _maybe(_text("plugin", "the plugin's name; none for a gate")),
+            _maybe(_text("expression", "a gate's expression")),
+            _text("fields_json", "the fields that rows have after this node (a sink: before it), with types"),
+        ),
+        ("run_no", "node_no"),
+    ),
+    Table(
+        "edges",
+        "Where tokens can go from a node.",
+        (
+            _RUN,
+            _integer("from_no", "the node that is left"),
+            _text("label", "next, on_error, on_invalid, or route:LABEL"),
+            _COMMIT,
+            _maybe(_integer("to_no", "the node that is reached; none: the token is discarded")),
+        ),
+        ("run_no", "from_no", "label"),
+    ),
+    Table(
+        "rows",
+        "One record for each record of the source.",
+        (
+            _RUN,
+            _ROW,
+            _COMMIT,
+            _integer("line", "1-based line of the source at which it begins"),
+            _blob("data_hash", "SHA-256 of the row's bytes; of a rejected record, of its raw bytes"),
+        ),
+        ("run_no", "row_index"),
+    ),
+    Table(
+        "row_keys",
+        "The keys of the rows, where the source names a key field.",
+        (
+            _RUN,
+            _text("key", "the key's value as text"),
+            _COMMIT,
+            _ROW,
+        ),
+        ("run_no", "key"),
+    ),
+    Table(
+        "node_states",
+        "What became of a token at a node. Node 0 speaks of rejected records only.",
+        (
+            _RUN,
+            _ROW,
+            _PATH,
+            _NODE,
+            _integer("attempt", "0-based attempt at this node"),
+            _COMMIT,
+            _integer("status", "StateStatus"),
+            _maybe(_text("route", "the label that a gate chose")),
+            _maybe(_blob("output_hash", "SHA-256 of the row's bytes after the node; none: unchanged")),
+            _integer("started_us", "microseconds after the run's opening; that of the micro-batch"),
+            _integer("duration_us", "microseconds; the micro-batch's, shared equally"),
+            _maybe(_text("error_json", "code, message and detail of a failure")),
+        ),
+        ("run_no", "row_index", "path", "node_no", "attempt"),
+    ),
+    Table(
+        "outcomes",
+        "How a token ended: exactly one record for each.",
+        (
+            _RUN,
+            _ROW,
+            _PATH,
+            _COMMIT,
+            _integer("outcome", "Outcome"),
+            _maybe(_integer("step_no", "the node that decided it; none when it simply came to the end")),
+            _maybe(_integer("sink_no", "the sink it was written to; none: discarded, still recorded")),
+            _maybe(_integer("sink_line", "1-based line of the sink's file at which it begins")),
+            _maybe(_text("reason", "the code of a failure")),
+        ),
+        ("run_no", "row_index", "path"),
+    ),
+    Table(
+        "call_intents",
+        "A request that is not safe to repeat, recorded durably before it is sent.",
+        (
+            _RUN,
+            _integer("intent_no", "0-based"),
+            _COMMIT,
+            _AT,
+            _text("operation", "files.create, batches.create, ..."),
+            _text("method", "HTTP method"),
+            _text("url", "the URL, secrets replaced"),
+            _maybe(_NODE),
+            _maybe(_BATCH),
+            _blob("request_hash", "SHA-256 of the request's payload"),
+            _text("request_ref", "where its bytes are"),
+            _integer("request_bytes", "size of the payload"),
+        ),
+        ("run_no", "intent_no"),
+    ),
+    Table(
+        "calls",
+        "Every attempt to reach an external system, with what was sent and what came back.",
+        (
+            _RUN,
+            _integer("call_no", "0-based"),
+            _COMMIT,
+            _maybe(_integer("intent_no", "the intent it belongs to, if it needed one")),
+            _maybe(_NODE),
+            _maybe(_BATCH),
+            _maybe(_ROW),
+            _integer("call_type", "CallType"),
+            _text("operation", "files.create, files.retrieve, batches.create, ..."),
+            _maybe(_text("method", "HTTP method")),
+            _maybe(_text("url", "the URL, secrets replaced")),
+            _integer("status", "CallStatus"),
+            _maybe(_integer("http_status", "HTTP status, when there was an answer")),
+            _integer("started_at", "when the request was begun"),
+            _integer("latency_us", "microseconds until the answer's last byte or the failure"),
+            _blob("request_hash", "SHA-256 of the request's stored payload"),
+            _text("request_ref", "where its bytes are"),
+            _maybe(_blob("response_hash", "SHA-256 of the stored response body")),
+            _maybe(_text("response_ref", "where its bytes are")),
+            _blob("envelope_hash", "SHA-256 of the envelope"),
+            _text("envelope_ref", "where the envelope is: headers, parts, wire hashes, redactions"),
+            _maybe(_text("provider_request_id", "the provider's own id of the request")),
+            _maybe(_text("error_json", "what went wrong, as JSON")),
+        ),
+        ("run_no", "call_no"),
+    ),
+    Table(
+        "batches",
+        "A batch of requests of one step; a retry batch names the batch whose rows it repeats.",
+        (
+            _RUN,
+            _BATCH,
+            _COMMIT,
+            _NODE,
+            _integer("attempt", "0-based attempt at its rows"),
+            _maybe(_integer("parent_no", "the batch whose unanswered rows it carries")),
+            _integer("opened_at", "when it was opened"),
+        ),
+        ("run_no", "batch_no"),
+    ),
+    Table(
+        "batch_events",
+        "What happened to a batch, in order; its phase is that of the last event.",
+        (
+            _RUN,
+            _BATCH,
+            _integer("event_no", "0-based within the batch"),
+            _COMMIT,
+            _AT,
+            _text("event", "sealed, uploaded, ready, created, polled, ended, harvested, ..."),
+            _integer("phase", "BatchPhase after the event"),
+            _text("detail_json", "the facts, as JSON"),
+        ),
+        ("run_no", "batch_no", "event_no"),
+    ),
+    Table(
+        "batch_members",
+        "Where a row's line stands in a batch's request file and in its answer file.",
+        (
+            _RUN,
+            _ROW,
+            _PATH,
+            _BATCH,
+            _integer("role", "FileRole: request, output or error file"),
+            _COMMIT,
+            _SEGMENT,
+            _integer("position", "0-based line number in the file"),
+            _integer("start", "byte offset of the line in the file"),
+            _integer("length", "bytes of the line, newline included"),
+            _blob("line_hash", "SHA-256 of the line's bytes"),
+        ),
+        ("run_no", "row_index", "path", "batch_no", "role"),
+    ),
+    Table(
+        "segments",
+        "The files of payloads. Each is a sequence of zstd frames; zstdcat gives back the bytes.",
+        (
+            _RUN,
+            _SEGMENT,
+            _COMMIT,
+            _integer("class", "PayloadClass: rows, calls or files"),
+            _text("name", "file name within the run's payload folder"),
+            _maybe(_BATCH),
+            _maybe(_integer("role", "FileRole, when it is a file of a batch")),
+        ),
+        ("run_no", "segment_no"),
+    ),
+    Table(
+        "frames",
+        "The frames of a segment: where a stretch of its bytes is stored.",
+        (
+            _RUN,
+            _SEGMENT,
+            _integer("start", "offset of the frame's first byte in the segment's content"),
+            _COMMIT,
+            _integer("size", "bytes of content"),
+            _integer("stored_start", "offset in the stored file"),
+            _integer("stored_size", "bytes stored"),
+            _maybe(_integer("first_row", "lowest row index whose bytes are in it")),
+            _maybe(_integer("last_row", "highest row index whose bytes are in it")),
+        ),
+        ("run_no", "segment_no", "start"),
+    ),
+    Table(
+        "extents",
+        "What a commit appended to a file.",
+        (
+            _RUN,
+            _COMMIT,
+            _integer("kind", "1 a segment, 2 a sink's part file"),
+            _integer("file_no", "the segment's or the sink's number"),
+            _integer("start", "offset of the first appended byte in the stored file"),
+            _integer("length", "bytes appended"),
+            _blob("hash", "SHA-256 of the appended bytes as stored"),
+        ),
+        ("run_no", "commit_no", "kind", "file_no"),
+    ),
+    Table(
+        "artifacts",
+        "The finished outputs.",
+        (
+            _RUN,
+            _NODE,
+            _COMMIT,
+            _text("path", "where the file was put"),
+            _integer("size", "bytes"),
+            _blob("hash", "SHA-256 of the file"),
+            _integer("records", "rows written"),
+        ),
+        ("run_no", "node_no"),
+    ),
+    Table(
+        "commits",
+        "The checkpoints: everything that a commit wrote became durable at once.",
+        (
+            _RUN,
+            _COMMIT,
+            _AT,
+            _text("frontier_json", "where the run stands: source position, watermark, sinks, open batches"),
+        ),
+        ("run_no", "commit_no"),
+    ),
+)
+
+EVIDENCE: tuple[str, ...] = tuple(entry.name for entry in TABLES)
+
+_BY_NAME = {entry.name: entry for entry in TABLES}
+
+_INDEXES = (
+    "CREATE INDEX frames_by_commit ON frames (run_no, commit_no, segment_no)",
+    "CREATE UNIQUE INDEX runs_by_id ON runs (run_id)",
+    "CREATE INDEX calls_by_batch ON calls (run_no, batch_no)",
+    "CREATE INDEX calls_by_request ON calls (request_hash)",
+    "CREATE INDEX calls_by_response ON calls (response_hash)",
+)
+
+
+def table(name: str) -> Table:
+    """The table of that name."""
+    return _BY_NAME[name]
+
+
+def create_statements() -> list[str]:
+    """SQLite's definition of the tables, their triggers and indexes, in order."""
+    statements = []
+    for entry in TABLES:
+        statements.append(_create_table(entry))
+        statements.extend(_insert_only_triggers(entry.name))
+    statements.extend(_INDEXES)
+    return statements
+
+
+def _create_table(entry: Table) -> str:
+    columns = ",\n  ".join(
+        f"{c.name} {c.kind}{' NOT NULL' if c.is_required else ''} /* {c.meaning} */" for c in entry.columns
+    )
+    if entry.name == "runs":
+        return f"CREATE TABLE runs (\n  {columns},\n  PRIMARY KEY (run_no)\n) STRICT"
+    key = ", ".join(entry.key)
+    return f"CREATE TABLE {entry.name} (\n  {columns},\n  PRIMARY KEY ({key})\n) STRICT, WITHOUT ROWID"
+
+
+def _insert_only_triggers(name: str) -> list[str]:
+    return [
+        f"CREATE TRIGGER {name}_no_{verb.lower()} BEFORE {verb} ON {name} "
+        f"BEGIN SELECT RAISE(ABORT, 'the Landscape is insert-only: {name}'); END"
+        for verb in ("UPDATE", "DELETE")
+    ]

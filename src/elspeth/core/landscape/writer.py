@@ -1,0 +1,83 @@
+"""The thread that writes: compresses frames, syncs files and commits, in the order of submission.
+
+One thread owns the writing connection, so the order of effects is the order in which
+the engine asked for them, and the engine goes on computing while the disk works. The
+first failure stops the thread for good; it surfaces at the next ``submit`` or ``drain``.
+"""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from elspeth.contracts import RunError
+from elspeth.core.landscape.database import connect_writer
+
+__all__ = ["TrailWriter"]
+
+Task = Callable[[sqlite3.Connection], None]
+_MOST_TASKS_WAITING = 64
+
+
+class TrailWriter:
+    """Runs tasks one after another on its own thread and connection."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._tasks: queue.Queue[Task | None] = queue.Queue(maxsize=_MOST_TASKS_WAITING)
+        self._failure: BaseException | None = None
+        self._connection = connect_writer(path)
+        self._thread = threading.Thread(target=self._work, name="elspeth-trail", daemon=True)
+        self._thread.start()
+
+    def submit(self, task: Task) -> None:
+        """Queues a task; waits while too many are queued; raises what an earlier one raised."""
+        self._raise_failure()
+        self._tasks.put(task)
+
+    def drain(self) -> None:
+        """Returns when every task has run; raises what one of them raised."""
+        self._tasks.join()
+        self._raise_failure()
+
+    def close(self) -> None:
+        """Ends the thread after the queued tasks; never raises what they raised."""
+        if self._thread.is_alive():
+            self._tasks.put(None)
+            self._thread.join()
+        if self._failure is None:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._connection.close()
+
+    def _work(self) -> None:
+        while True:
+            task = self._tasks.get()
+            try:
+                if task is None:
+                    return
+                if self._failure is None:
+                    task(self._connection)
+            except BaseException as error:  # noqa: BLE001 - kept, and raised in the engine's thread
+                self._failure = error
+            finally:
+                self._tasks.task_done()
+
+    def _raise_failure(self) -> None:
+        match self._failure:
+            case None:
+                return
+            case OSError() as error:
+                raise RunError(
+                    f"the trail cannot be written: {error.strerror or error} ({error.filename or self._path})",
+                    hint="Make room or mend the permissions, then resume the run.",
+                ) from error
+            case sqlite3.OperationalError() as error:
+                raise RunError(
+                    f"the database {self._path} cannot be written: {error}",
+                    hint="Make room, mend the permissions or end whatever locks it, then resume the run.",
+                ) from error
+            case failure:
+                raise failure

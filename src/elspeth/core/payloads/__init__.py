@@ -1,0 +1,31 @@
+"""Verbatim bytes in append-only segments."""
+
+from elspeth.core.payloads.appended import AppendedFile, Extent, PartFile
+from elspeth.core.payloads.segments import (
+    FRAME_BYTES,
+    Frame,
+    SegmentReader,
+    SegmentStream,
+    SegmentWriter,
+    content_hash,
+    parse_reference,
+)
+from elspeth.core.payloads.store import BodyWriter, PayloadStore, SegmentState, Synced, sync_segments
+
+__all__ = [
+    "FRAME_BYTES",
+    "AppendedFile",
+    "BodyWriter",
+    "Extent",
+    "Frame",
+    "PartFile",
+    "PayloadStore",
+    "SegmentReader",
+    "SegmentState",
+    "SegmentStream",
+    "SegmentWriter",
+    "Synced",
+    "content_hash",
+    "parse_reference",
+    "sync_segments",
+]

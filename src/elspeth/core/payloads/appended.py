@@ -1,0 +1,114 @@
+"""Files that only grow, and what a commit says of their growth."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from elspeth.contracts import TrailError
+
+__all__ = ["AppendedFile", "Extent", "PartFile"]
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What was appended to a stored file since the last extent: offset, bytes and their SHA-256."""
+
+    start: int
+    length: int
+    sha256: bytes
+
+
+class AppendedFile:
+    """A file that grows from ``size`` on; whatever a crash left behind that is cut off when it is opened.
+
+    It is opened by the first append, so a file that gets nothing is not made. One thread uses it.
+    """
+
+    def __init__(self, path: Path, *, size: int = 0) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+        self._size = size
+        self._extent_start = size
+        self._digest = hashlib.sha256()
+
+    def append(self, data: bytes) -> int:
+        """Writes bytes and returns where they start."""
+        if self._file is None:
+            self._file = _open_at(self._path, self._size)
+        start = self._size
+        self._file.write(data)
+        self._digest.update(data)
+        self._size += len(data)
+        return start
+
+    def sync(self) -> Extent | None:
+        """Makes what was appended durable; None when nothing was."""
+        if self._file is None or self._size == self._extent_start:
+            return None
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        extent = Extent(self._extent_start, self._size - self._extent_start, self._digest.digest())
+        self._extent_start = self._size
+        self._digest = hashlib.sha256()
+        return extent
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class PartFile:
+    """A sink's unfinished file: the engine's thread appends, the trail's thread writes and syncs."""
+
+    def __init__(self, path: Path, *, submit: Callable[[Callable[[], None]], None], size: int = 0) -> None:
+        self.path = path
+        self.size = size
+        self._submit = submit
+        self._file = AppendedFile(path, size=size)
+
+    def append(self, data: bytes) -> None:
+        """Adds bytes, in order."""
+        self.size += len(data)
+        file = self._file
+
+        def write() -> None:
+            file.append(data)
+
+        self._submit(write)
+
+    def sync(self) -> Extent | None:
+        """Trail's thread: makes what was appended durable."""
+        return self._file.sync()
+
+    def close(self) -> None:
+        """Trail's thread: closes the file."""
+        self._file.close()
+
+
+def _open_at(path: Path, size: int) -> BinaryIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    is_new = not path.exists()
+    file = path.open("ab")
+    if file.seek(0, os.SEEK_END) < size:
+        file.close()
+        raise TrailError(f"{path} is shorter than the trail says: {path.stat().st_size} of {size} bytes")
+    file.truncate(size)
+    file.seek(0, os.SEEK_END)
+    if is_new:
+        _sync_folder(path.parent)
+    return file
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,240 @@
+"""Segments: append-only files of zstd frames that hold verbatim bytes.
+
+    content   |<---- 64 kB ---->|<---- 64 kB ---->|...     what was written; offsets count in this
+    stored    |<- frame ->|<- frame ->|...                 what lies on the disk; zstdcat gives the content
+
+A reference is (segment, start, length) in content, so it survives the rewrite of a
+frame. What a commit appended is described by an extent: the SHA-256 of the stored
+bytes, since a flipped bit in a frame can decompress unchanged.
+
+`SegmentWriter` is used from two sides: the engine's thread appends and cuts frames,
+the trail's thread compresses, writes and syncs them in the same order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import zstandard
+
+from elspeth.contracts import BodyRef, TrailError
+from elspeth.core.payloads.appended import AppendedFile, Extent
+
+__all__ = [
+    "FRAME_BYTES",
+    "Frame",
+    "SegmentReader",
+    "SegmentStream",
+    "SegmentWriter",
+    "content_hash",
+    "parse_reference",
+]
+
+FRAME_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A stretch of content and where it is stored, sizes in bytes."""
+
+    start: int
+    size: int
+    stored_start: int
+    stored_size: int
+    first_row: int | None = None
+    last_row: int | None = None
+
+
+class SegmentWriter:
+    """Appends to one segment. ``size`` is the content's size, ``digest`` its running SHA-256 if asked for."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        submit: Callable[[Callable[[], None]], None],
+        size: int = 0,
+        stored_size: int = 0,
+    ) -> None:
+        self.path = path
+        self.size = size
+        self._submit = submit
+        self._buffer: list[bytes] = []
+        self._buffered = 0
+        # From here on the trail's thread only.
+        self._compressor = zstandard.ZstdCompressor(level=3)
+        self._file = AppendedFile(path, size=stored_size)
+        self._frames: list[Frame] = []
+
+    def append(self, data: bytes) -> int:
+        """Adds bytes and returns where they start; cuts a frame whenever one is full."""
+        start = self.size
+        self._buffer.append(data)
+        self._buffered += len(data)
+        self.size += len(data)
+        if self._buffered >= FRAME_BYTES:
+            self.cut()
+        return start
+
+    def cut(self, *, first_row: int | None = None, last_row: int | None = None) -> None:
+        """Makes a frame of what is buffered; the rows given are those whose bytes are in it."""
+        if not self._buffered:
+            return
+        data = b"".join(self._buffer)
+        start = self.size - len(data)
+        self._buffer = []
+        self._buffered = 0
+        self._submit(lambda: self._store(data, start, first_row, last_row))
+
+    def sync(self) -> tuple[list[Frame], Extent | None]:
+        """Trail's thread: makes all stored frames durable and tells what was appended since the last time."""
+        frames, self._frames = self._frames, []
+        return frames, self._file.sync()
+
+    def close(self) -> None:
+        """Trail's thread: closes the file."""
+        self._file.close()
+
+    def _store(self, data: bytes, start: int, first_row: int | None, last_row: int | None) -> None:
+        stored = self._compressor.compress(data)
+        stored_start = self._file.append(stored)
+        self._frames.append(Frame(start, len(data), stored_start, len(stored), first_row, last_row))
+
+
+class SegmentReader:
+    """Reads content back. ``frames_at`` yields the frames from the one that holds a given start on."""
+
+    def __init__(self, path: Path, frames_at: Callable[[int], Iterator[Frame]]) -> None:
+        self._path = path
+        self._frames_at = frames_at
+        self._cached: tuple[Frame, bytes] | None = None
+
+    def read(self, start: int, length: int) -> bytes:
+        """``length`` bytes of content from ``start``; raises `TrailError` when they are not all there."""
+        if length == 0:
+            return b""
+        cached = self._cached
+        if cached is not None and cached[0].start <= start and start + length <= cached[0].start + cached[0].size:
+            return cached[1][start - cached[0].start : start - cached[0].start + length]
+        parts = []
+        end = start + length
+        for frame in self._frames_at(start):
+            data = self.frame(frame)
+            parts.append(data[max(start - frame.start, 0) : end - frame.start])
+            if frame.start + frame.size >= end:
+                break
+        content = b"".join(parts)
+        if len(content) != length:
+            raise TrailError(f"{self._path} holds {len(content)} of the {length} bytes from {start} on")
+        return content
+
+    def frame(self, frame: Frame) -> bytes:
+        """The content of one frame."""
+        if self._cached is not None and self._cached[0] == frame:
+            return self._cached[1]
+        data = read_frame(self._path, frame)
+        self._cached = (frame, data)
+        return data
+
+    def pieces(self, start: int, length: int, sha256: bytes) -> Iterator[bytes]:
+        """The same as `read`, a frame at a time; raises `TrailError` at the end when the hash is another."""
+        digest = hashlib.sha256()
+        end = start + length
+        for frame in self._frames_at(start) if length else ():
+            piece = read_frame(self._path, frame)[max(start - frame.start, 0) : end - frame.start]
+            digest.update(piece)
+            yield piece
+            if frame.start + frame.size >= end:
+                break
+        if digest.digest() != sha256:
+            raise TrailError(f"{self._path} from byte {start} on does not have the hash {sha256.hex()}")
+
+    def chunks(self) -> Iterator[bytes]:
+        """The whole content, a frame at a time."""
+        for frame in self._frames_at(0):
+            yield read_frame(self._path, frame)
+
+
+def read_frame(path: Path, frame: Frame) -> bytes:
+    """Decompresses one frame; raises `TrailError` for a missing, short or broken one."""
+    try:
+        with path.open("rb") as file:
+            file.seek(frame.stored_start)
+            stored = file.read(frame.stored_size)
+        data = zstandard.ZstdDecompressor().decompress(stored, max_output_size=frame.size)
+    except FileNotFoundError as error:
+        raise TrailError(f"the payload segment {path} is missing") from error
+    except zstandard.ZstdError as error:
+        raise TrailError(f"{path}: the frame at byte {frame.stored_start} is broken: {error}") from error
+    if len(data) != frame.size:
+        raise TrailError(f"{path}: the frame at byte {frame.stored_start} has {len(data)} bytes, not {frame.size}")
+    return data
+
+
+class SegmentStream(io.RawIOBase):
+    """A segment's content as a readable file of known size, for uploads in flat memory.
+
+    It seeks to its beginning and its end only: enough to be measured and sent again.
+    """
+
+    def __init__(self, chunks: Callable[[], Iterator[bytes]], *, size: int) -> None:
+        super().__init__()
+        self._open = chunks
+        self._chunks = chunks()
+        self._rest = b""
+        self._size = size
+        self._at = 0
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """To both ends."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """At most ``size`` bytes; an empty result is the end. A negative size reads to the end."""
+        if size < 0:
+            data = self._rest + b"".join(self._chunks)
+            self._rest = b""
+        else:
+            if not self._rest:
+                self._rest = next(self._chunks, b"")
+            data, self._rest = self._rest[:size], self._rest[size:]
+        self._at += len(data)
+        return data
+
+    def tell(self) -> int:
+        """The current offset."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """To the beginning (0, SEEK_SET) or the end (0, SEEK_END)."""
+        if offset != 0 or whence not in (os.SEEK_SET, os.SEEK_END):
+            raise io.UnsupportedOperation("a segment is read from its beginning")
+        self._chunks = self._open() if whence == os.SEEK_SET else iter(())
+        self._rest = b""
+        self._at = 0 if whence == os.SEEK_SET else self._size
+        return self._at
+
+
+def content_hash(chunks: Iterable[bytes]) -> bytes:
+    """SHA-256 of content."""
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.digest()
+
+
+def parse_reference(text: str, sha256: bytes) -> BodyRef:
+    """The inverse of a reference's ``str()``; raises `TrailError` for anything else."""
+    parts = text.split(":")
+    if len(parts) != 3 or not all(part.isascii() and part.isdigit() for part in parts):
+        raise TrailError(f"not a payload reference: {text[:80]!r}")
+    return BodyRef(int(parts[0]), int(parts[1]), int(parts[2]), sha256)
