@@ -1,0 +1,75 @@
+"""The context that a step's plugin gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx2
+
+from elspeth.contracts import CallScope, CallStatus, CallType, Clock
+from elspeth.core.calls import Redactor, recording_client
+from elspeth.core.canonical import canonical_json
+from elspeth.core.landscape import LandscapeRecorder
+
+__all__ = ["StepContext"]
+
+
+class StepContext:
+    """Implements `elspeth.contracts.Context` over the run's recorder."""
+
+    def __init__(
+        self, *, step: str, node_no: int, recorder: LandscapeRecorder, redactor: Redactor, clock: Clock
+    ) -> None:
+        self.run_id = recorder.run_id
+        self.step = step
+        self.row_index: int | None = None
+        self._node_no = node_no
+        self._recorder = recorder
+        self._redactor = redactor
+        self._clock = clock
+        self._clients: dict[str, httpx2.Client] = {}
+
+    def http(self, service: str) -> httpx2.Client:
+        """The recording client for ``service``; one for each, kept open while the run lasts."""
+        if service not in self._clients:
+            self._clients[service] = recording_client(
+                log=self._recorder.calls,
+                scope=self._scope,
+                redactor=self._redactor,
+                clock=self._clock,
+            )
+        return self._clients[service]
+
+    def record_call(
+        self,
+        call_type: CallType,
+        status: CallStatus,
+        request_data: bytes | Mapping[str, Any],
+        response_data: bytes | Mapping[str, Any] | None = None,
+        error: Mapping[str, Any] | None = None,
+        latency_ms: float | None = None,
+    ) -> str:
+        """Records a call to a system without an HTTP seam, secrets replaced."""
+        return self._recorder.record_call(
+            call_type,
+            status,
+            self._clean(request_data),
+            None if response_data is None else self._clean(response_data),
+            error,
+            latency_ms,
+            node_no=self._node_no,
+        )
+
+    def close(self) -> None:
+        """Closes the clients."""
+        for client in self._clients.values():
+            client.close()
+
+    def _scope(self) -> CallScope:
+        """The engine's own scope where it set one, else this step and the row it works on."""
+        scope = self._recorder.calls.scope
+        return CallScope(node_no=self._node_no, row_index=self.row_index) if scope.node_no is None else scope
+
+    def _clean(self, data: bytes | Mapping[str, Any]) -> bytes:
+        return self._redactor.redact(data if isinstance(data, bytes) else canonical_json(data))

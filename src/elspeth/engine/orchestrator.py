@@ -1,0 +1,447 @@
+"""One run, top to bottom; a resume is the same code with another beginning.
+
+    read      records become rows and move through the steps until they arrive or wait
+    remote    batches go to the provider and come home; their rows move on
+    finish    everything is written, the rows balance, the files get their names
+
+A commit about every ten thousand rows or every second is the checkpoint. What a resume
+needs is in the trail: the frontier of the last commit, the batches' events, the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from elspeth.contracts import (
+    BatchPendingError,
+    BatchPhase,
+    BatchProvider,
+    Clock,
+    CredentialsError,
+    ErrorRateError,
+    RowError,
+    RunError,
+    RunStatus,
+    SourceBatch,
+    SourcePosition,
+    StoppedError,
+)
+from elspeth.core.calls import NetworkGuard, Redactor
+from elspeth.core.landscape import LandscapeReader, LandscapeRecorder, Payloads, RunHeader
+from elspeth.core.landscape.journal import PART_EXTENT
+from elspeth.core.landscape.rows import TrailRows
+from elspeth.core.landscape.tally import count_outcomes, count_usage
+from elspeth.core.payloads import Extent
+from elspeth.engine.admission import Admission
+from elspeth.engine.batches import Batches, custom_id
+from elspeth.engine.context import StepContext
+from elspeth.engine.frontier import Frontier
+from elspeth.engine.harvest import Harvester
+from elspeth.engine.outputs import Output
+from elspeth.engine.plan import SOURCE_NODE, Plan, Step
+from elspeth.engine.processor import Processor, Sweep
+from elspeth.engine.rebuild import rebuild_part
+from elspeth.engine.remote import RemoteSteps
+from elspeth.engine.tokens import Token
+
+__all__ = ["Orchestrator", "Progress", "Waiting"]
+
+_US = 1_000_000
+_ROWS_A_MICRO_BATCH = 256
+_ROWS_A_COMMIT = 10_000
+_COMMIT_EVERY_US = _US
+_SOON_S = 30.0
+_LONGEST_SLEEP_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """How long to wait for remote work: ``deadline`` in microseconds since the epoch, None for as long as it takes.
+
+    ``submit_only`` ends as soon as everything that can be submitted is.
+    """
+
+    deadline: int | None = None
+    submit_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where the run stands, for whoever watches."""
+
+    rows_read: int
+    is_source_done: bool
+    rows_out: int
+    batches: Mapping[str, int]
+    waiting_s: float = 0.0
+
+
+class Orchestrator:
+    """Runs one plan over one journal."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        run: RunHeader,
+        reader: LandscapeReader,
+        recorder: LandscapeRecorder,
+        redactor: Redactor,
+        guard: NetworkGuard,
+        clock: Clock,
+        waiting: Waiting,
+        is_stopping: Callable[[], bool],
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        self._plan = plan
+        self._run = run
+        self._recorder = recorder
+        self._reader = reader
+        self._clock = clock
+        self._waiting = waiting
+        self._is_stopping = is_stopping
+        self._on_progress = on_progress
+        self._contexts = {
+            step.number: StepContext(
+                step=step.name, node_no=step.number, recorder=recorder, redactor=redactor, clock=clock
+            )
+            for step in plan.steps.values()
+        }
+        self._providers: dict[int, BatchProvider] = {}
+        self._payloads = Payloads(reader, run)
+        self._rows = TrailRows(reader, run, self._payloads)
+        self._restore_frontier(reader.frontier(run.run_no))
+        self._admission = Admission(
+            codec=plan.codecs[SOURCE_NODE],
+            key_field=plan.key_field,
+            on_invalid=plan.on_invalid,
+            redactor=redactor,
+            recorder=recorder,
+            reader=reader,
+        )
+        self._processor = Processor(
+            plan,
+            context_of=lambda step: self._contexts[step.number],
+            redactor=redactor,
+            guard=guard,
+            clock=clock,
+            request_line=_request_line,
+        )
+        self._batches = Batches(plan, recorder=recorder, reader=reader, run=run, payloads=self._payloads)
+        self._remote = RemoteSteps(
+            plan,
+            batches=self._batches,
+            providers=self._provider,
+            recorder=recorder,
+            payloads=self._payloads,
+            clock=clock,
+            origin_run=run.run_id,
+        )
+        self._harvester = Harvester(
+            plan,
+            processor=self._processor,
+            batches=self._batches,
+            recorder=recorder,
+            reader=reader,
+            run=run,
+            payloads=self._payloads,
+            rows=self._rows,
+            clock=clock,
+            settle=self._settle_harvested,
+        )
+
+    def execute(self) -> dict[str, Any]:
+        """Runs to completion and returns the summary; raises what ends the process before that.
+
+        `BatchPendingError` when only remote work is left, `StoppedError` when asked to stop, any other
+        `ElspethError` when somebody has to act. All that happened up to the last whole micro-batch is durable
+        by then, or is done again by a resume.
+        """
+        self._begin()
+        try:
+            self._read()
+            self._finish_remote()
+        except (BatchPendingError, CredentialsError, StoppedError):
+            self._recorder.journal.commit_durably()
+            raise
+        return self._finish()
+
+    def close(self) -> None:
+        """Closes the providers' connections."""
+        for context in self._contexts.values():
+            context.close()
+
+    # Beginning
+
+    def _restore_frontier(self, frontier: Mapping[str, Any]) -> None:
+        source = frontier.get("source")
+        self._next_row = 0 if source is None else int(source["next_row"])
+        self._cursor: Mapping[str, Any] | None = None if source is None else source["cursor"]
+        self._is_source_done = bool(frontier.get("is_source_done", False))
+        self._bad_rows = int(frontier.get("bad_rows", 0))
+        states = frontier.get("sinks", {})
+        submit = self._recorder.journal.submit
+        self._outputs = {
+            number: Output(
+                sink,
+                run_id=self._run.run_id,
+                submit=submit,
+                state=states.get(str(number)),
+                extents=self._extents(number),
+            )
+            for number, sink in self._plan.sinks.items()
+        }
+        self._frontier = Frontier(
+            self._plan, outputs=self._outputs, recorder=self._recorder, released=int(frontier.get("released", 0))
+        )
+        self._rows_since_commit = 0
+        self._committed_at = self._clock.now_us()
+
+    def _extents(self, sink_no: int) -> list[Extent]:
+        return [
+            Extent(*record)
+            for record in self._reader.query(
+                "SELECT start, length, hash FROM extents WHERE run_no = ? AND kind = ? AND file_no = ? ORDER BY start",
+                self._run.run_no,
+                PART_EXTENT,
+                sink_no,
+            )
+        ]
+
+    def _begin(self) -> None:
+        for output in self._outputs.values():
+            output.refuse_existing()
+            rebuild_part(output, rows=self._rows, frontier=self._frontier, names=self._plan.names)
+        self._batches.restore()
+        self._recorder.journal.checkpoint_with(
+            self._checkpoint, {number: output.part for number, output in self._outputs.items()}
+        )
+        for output in self._outputs.values():
+            output.begin()
+        self._recorder.journal.commit_durably()
+
+    def _checkpoint(self) -> dict[str, Any]:
+        return {
+            "source": None if self._cursor is None else {"next_row": self._next_row, "cursor": dict(self._cursor)},
+            "is_source_done": self._is_source_done,
+            "released": self._frontier.released,
+            "bad_rows": self._bad_rows,
+            "sinks": {str(number): output.state() for number, output in self._outputs.items()},
+        }
+
+    def _provider(self, step: Step) -> BatchProvider:
+        if step.number not in self._providers:
+            if step.batch is None:
+                raise RuntimeError("only batch transforms have providers")
+            self._providers[step.number] = step.batch.provider(self._contexts[step.number])
+        return self._providers[step.number]
+
+    # Reading
+
+    def _read(self) -> None:
+        if self._is_source_done:
+            return
+        limit = self._run.row_limit
+        start = None if self._cursor is None else SourcePosition(next_row=self._next_row, cursor=self._cursor)
+        for batch in self._plan.source.read(start, size=_ROWS_A_MICRO_BATCH):
+            self._take(batch if limit is None else _cut(batch, limit))
+            self._stop_if_asked()
+            self._batches.seal_full()
+            self._pump()
+            if limit is not None and self._next_row >= limit:
+                break
+        self._is_source_done = True
+        self._recorder.journal.commit_durably()
+
+    def _take(self, batch: SourceBatch) -> None:
+        started_at = self._clock.now_us()
+        admitted = self._admission.admit(batch)
+        sweep = self._processor.sweep(admitted.tokens, self._plan.first)
+        arrivals = self._admission.record(admitted, started_at=started_at) + sweep.arrivals
+        first, self._next_row, self._cursor = self._next_row, batch.end.next_row, batch.end.cursor
+        self._bad_rows += len(admitted.rejected)
+        self._settle(sweep, admitted.tokens)
+        if self._frontier.released == first and not self._batches.live:
+            arrivals.sort(key=lambda arrival: arrival.index)
+            self._frontier.write(arrivals, released=self._next_row)
+        self._commit_if_due(len(batch.indexes) + len(batch.rejected))
+
+    def _settle(self, sweep: Sweep, tokens: Sequence[Token]) -> None:
+        """Hands everything that a sweep did to the recorder, between two commits."""
+        sweep.record(self._recorder)
+        self._bad_rows += sweep.failure_count
+        versions = [version for token in tokens for version in token.versions]
+        if versions:
+            self._recorder.add_row_bytes(versions, first_row=tokens[0].index, last_row=tokens[-1].index)
+        for node_no, token, line in sweep.requests:
+            self._batches.add(self._plan.steps[node_no], token, line, attempt=0)
+
+    def _settle_harvested(self, sweep: Sweep, tokens: Sequence[Token]) -> None:
+        """The same for rows that come home; where they go on to, the trail tells when it is their turn."""
+        self._settle(sweep, tokens)
+        self._commit_if_due(len(tokens))
+
+    def _commit_if_due(self, rows: int) -> None:
+        self._rows_since_commit += rows
+        now = self._clock.now_us()
+        if self._rows_since_commit >= _ROWS_A_COMMIT or now - self._committed_at >= _COMMIT_EVERY_US:
+            self._recorder.journal.commit()
+            self._admission.forget_older_keys()
+            self._rows_since_commit = 0
+            self._committed_at = now
+            self._report()
+
+    # Remote work
+
+    def _pump(self) -> bool:
+        """Takes every step that is due; whether there was one."""
+        has_moved = False
+        for batch in list(self._batches.live.values()):
+            if self._remote.is_ready_to_harvest(batch):
+                self._harvester.harvest(batch)
+                self._check_error_rate()
+                self._release()
+                has_moved = True
+            elif self._remote.is_due(batch):
+                self._remote.take(batch)
+                has_moved = True
+        return has_moved
+
+    def _finish_remote(self) -> None:
+        while True:
+            self._batches.seal_full()
+            self._batches.seal_exhausted(is_source_done=True)
+            if not self._batches.live:
+                break
+            self._stop_if_asked()
+            if not self._pump():
+                self._wait_or_suspend()
+        self._release()
+
+    def _release(self) -> None:
+        """Writes the rows that no longer wait for earlier ones."""
+        watermark = self._batches.watermark(self._next_row)
+        if self._frontier.released >= watermark:
+            return
+        self._recorder.journal.commit_durably()
+        for _ in self._frontier.release(watermark, self._rows):
+            self._recorder.journal.commit()
+        self._recorder.journal.drain()
+
+    def _wait_or_suspend(self) -> None:
+        now = self._clock.now_us()
+        due = [batch for batch in self._batches.live.values() if self._remote.can_move(batch)]
+        next_at = min((batch.next_at for batch in due), default=None)
+        if next_at is None:
+            if not self._remote.is_submitting:
+                raise self._too_many_errors()
+            raise self._pending(now, self._hint())
+        if self._waiting.submit_only:
+            submitting = [b.next_at for b in due if b.phase is not BatchPhase.CREATED]
+            if min(submitting, default=next_at + 1) > now + _SOON_S * _US or not submitting:
+                raise self._pending(next_at, None)
+            next_at = min(submitting)
+        deadline = self._waiting.deadline
+        if deadline is not None and (next_at > deadline or now >= deadline):
+            raise self._pending(next_at, None)
+        seconds = (next_at - now) / _US
+        self._report(waiting_s=seconds)
+        self._clock.sleep_s(min(max(seconds, 0.001), _LONGEST_SLEEP_S))
+
+    def _pending(self, next_at: int, hint: str | None) -> BatchPendingError:
+        return BatchPendingError(sorted(self._batches.live), next_at, hint=hint)
+
+    def _hint(self) -> str:
+        """Why nothing moves, when nothing does."""
+        if self._remote.stalled:
+            number, message = next(iter(self._remote.stalled.items()))
+            return f"Batch {number} could not be sent: {message}. Resume the run later."
+        lost = [b.number for b in self._batches.live.values() if b.phase is BatchPhase.LOST]
+        if lost:
+            return f"The provider no longer knows batch {lost[0]} or its results; nothing is sent again by itself."
+        return "Every batch waits for another one."
+
+    def _too_many_errors(self) -> ErrorRateError:
+        return ErrorRateError(
+            f"{self._bad_rows} of {self._next_row} rows failed, more than limits.max_error_rate allows",
+            hint="What was submitted is harvested, nothing more is sent. `elspeth status` counts the reasons.",
+        )
+
+    def _check_error_rate(self) -> None:
+        if self._is_over_error_rate():
+            self._remote.is_submitting = False
+
+    def _is_over_error_rate(self) -> bool:
+        limit = self._plan.max_error_rate
+        return limit is not None and self._next_row > 0 and self._bad_rows / self._next_row > limit
+
+    def _stop_if_asked(self) -> None:
+        if self._is_stopping():
+            raise StoppedError
+
+    def _report(self, *, waiting_s: float = 0.0) -> None:
+        phases: dict[str, int] = {}
+        for batch in self._batches.live.values():
+            phases[batch.phase.word] = phases.get(batch.phase.word, 0) + 1
+        self._on_progress(
+            Progress(
+                rows_read=self._next_row,
+                is_source_done=self._is_source_done,
+                rows_out=self._frontier.released,
+                batches=phases,
+                waiting_s=waiting_s,
+            )
+        )
+
+    # Finishing
+
+    def _finish(self) -> dict[str, Any]:
+        self._recorder.journal.commit_durably()
+        summary = self._row_equation()
+        for number, output in self._outputs.items():
+            size, digest = output.finish()
+            self._recorder.journal.add(
+                "artifacts", node_no=number, path=str(output.path), size=size, hash=digest, records=output.records
+            )
+        summary["is_over_error_rate"] = self._is_over_error_rate()
+        self._recorder.add_run_event(RunStatus.COMPLETED, summary)
+        self._recorder.journal.commit_durably()
+        return summary
+
+    def _row_equation(self) -> dict[str, Any]:
+        """Counts what became of every row; raises `RunError` when they do not balance."""
+        ((rows,),) = self._reader.query("SELECT COUNT(*) FROM rows WHERE run_no = ?", self._run.run_no)
+        ((ended,),) = self._reader.query("SELECT COUNT(*) FROM outcomes WHERE run_no = ?", self._run.run_no)
+        if not rows == ended == self._next_row:
+            raise RunError(
+                f"the rows do not balance: {self._next_row} read, {rows} recorded, {ended} ended",
+                hint="This is a fault of elspeth. The trail is whole; please report it with `elspeth status --json`.",
+            )
+        return {
+            "rows": rows,
+            "bad_rows": self._bad_rows,
+            "outcomes": count_outcomes(self._reader, self._run.run_no),
+            "usage": count_usage(self._reader, self._run.run_no),
+        }
+
+
+def _request_line(step: Step, token: Token) -> bytes | RowError:
+    if step.batch is None:
+        raise RuntimeError("only batch transforms make requests")
+    return step.batch.request_line(token.row, custom_id(token.index, 0))
+
+
+def _cut(batch: SourceBatch, limit: int) -> SourceBatch:
+    """The records below ``limit``. The position stays the batch's end: nothing is read after a limit."""
+    if batch.end.next_row <= limit:
+        return batch
+    kept = [i for i, index in enumerate(batch.indexes) if index < limit]
+    return SourceBatch(
+        indexes=[batch.indexes[i] for i in kept],
+        lines=[batch.lines[i] for i in kept],
+        rows=[batch.rows[i] for i in kept],
+        rejected=[rejected for rejected in batch.rejected if rejected.index < limit],
+        end=SourcePosition(next_row=limit, cursor=batch.end.cursor),
+    )

@@ -1,0 +1,124 @@
+"""The sinks' files: part files while the run lives, renamed into place when it completes.
+
+A sink's plugin only encodes; the engine owns the file. What a commit appended is in its
+extents, so a resume cuts the part back to the last commit, and makes a lost one again
+from the trail.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from elspeth.contracts import LineSink, Outcome, Row, SinkError
+from elspeth.core.payloads import Extent, PartFile
+from elspeth.engine.plan import ERROR_FIELD, SinkPlan
+from elspeth.engine.tokens import Arrival
+
+__all__ = ["Output", "sink_row"]
+
+
+def sink_row(arrival: Arrival, step_name: str) -> Row:
+    """What a sink gets of an arrival: the row, with the reason when it failed."""
+    if arrival.outcome is not Outcome.FAILED or arrival.error is None:
+        return arrival.row
+    reason = {"step": step_name, "code": arrival.error["code"], "message": arrival.error["message"]}
+    return {**arrival.row, ERROR_FIELD: reason}
+
+
+class Output:
+    """One sink's file. ``next_line`` and ``records`` are part of the frontier."""
+
+    def __init__(
+        self,
+        plan: SinkPlan,
+        *,
+        run_id: str,
+        submit: Callable[[Callable[[], None]], None],
+        state: Mapping[str, Any] | None,
+        extents: Sequence[Extent],
+    ) -> None:
+        self.plan = plan
+        self.path = Path(plan.path.replace("{run}", run_id))
+        self.part_path = self.path.with_name(f".{self.path.name}.{run_id}.part")
+        self.records = 0 if state is None else int(state["records"])
+        self.next_line = 1 if state is None else int(state["next_line"])
+        size = 0 if state is None else int(state["size"])
+        self.part = PartFile(self.part_path, submit=submit, size=size)
+        self._is_begun = state is not None
+        self._extents = extents
+
+    def begin(self) -> None:
+        """Tells the sink its fields, and writes the header of a new file."""
+        header = self.plan.sink.header(self.plan.fields)
+        if self._is_begun:
+            return
+        self._is_begun = True
+        self.part.append(header.data)
+        self.next_line = header.lines[0]
+
+    def state(self) -> dict[str, int]:
+        """What the frontier says of it; ``size`` in bytes."""
+        return {"records": self.records, "next_line": self.next_line, "size": self.part.size}
+
+    def write(self, arrivals: Sequence[Arrival], names: Mapping[int, str]) -> Sequence[int]:
+        """Appends rows in order and returns the line at which each begins."""
+        sink = self.plan.sink
+        if isinstance(sink, LineSink) and all(arrival.error is None for arrival in arrivals):
+            written = sink.encode_lines([arrival.data for arrival in arrivals], first_line=self.next_line)
+        else:
+            rows = [sink_row(arrival, names.get(arrival.step_no or 0, "")) for arrival in arrivals]
+            written = sink.encode(rows, first_line=self.next_line)
+        self.part.append(written.data)
+        self.records += len(arrivals)
+        self.next_line = written.lines[-1]
+        return written.lines
+
+    def refuse_existing(self) -> None:
+        """Raises `SinkError` when the sink may not replace a file that is there."""
+        if self.plan.must_not_exist and self.path.exists():
+            raise SinkError(
+                f"the output {self.path} exists", hint="Remove it, or let the sink replace it (if_exists: replace)."
+            )
+
+    def is_in_place(self) -> bool:
+        """Whether the finished file got its name already: no part is left, and the file holds every extent."""
+        if self.part_path.exists() or not self.path.is_file() or self.path.stat().st_size != self.part.size:
+            return False
+        with self.path.open("rb") as file:
+            return all(_holds(file, extent) for extent in self._extents)
+
+    def finish(self) -> tuple[int, bytes]:
+        """Renames the synced part into place, or adopts the file that is in place; returns size and SHA-256."""
+        try:
+            source = self.path if self.is_in_place() else self.part_path
+            with source.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").digest()
+                size = file.tell()
+            if size != self.part.size:
+                raise SinkError(
+                    f"{source} has {size} bytes, the trail says {self.part.size}",
+                    hint="Something else wrote to it. Remove it and resume: it is made again from the trail.",
+                )
+            if source == self.part_path:
+                self.part_path.replace(self.path)
+                _sync_folder(self.path.parent)
+        except OSError as error:
+            raise SinkError(f"the output {self.path} cannot be finished: {error.strerror or error}") from error
+        return size, digest
+
+
+def _holds(file: BinaryIO, extent: Extent) -> bool:
+    file.seek(extent.start)
+    return hashlib.sha256(file.read(extent.length)).digest() == extent.sha256
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
