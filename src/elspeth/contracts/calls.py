@@ -70,6 +70,7 @@ class CallRecord:
     provider_request_id: str | None = None
     error: Mapping[str, Any] | None = None
     intent_no: int | None = None
+    is_simulated: bool = False
 
 
 class BodySink(Protocol):

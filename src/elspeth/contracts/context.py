@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from elspeth.contracts.enums import CallStatus, CallType
@@ -24,6 +24,14 @@ class Context(Protocol):
 
     def http(self, service: str) -> httpx2.Client:
         """An HTTP client that records every attempt. ``service`` names the system in the trail."""
+        ...
+
+    def fetch_secret(self, name: str, fetch: Callable[[], str]) -> str:
+        """What ``fetch`` returns: a token from a service that only its own library can ask.
+
+        The library may reach out while it runs; that it was asked is recorded, what it gave is a secret
+        from then on. Whatever ``fetch`` raises is recorded and raised.
+        """
         ...
 
     def record_call(

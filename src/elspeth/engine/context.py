@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx2
 
 from elspeth.contracts import CallScope, CallStatus, CallType, Clock
-from elspeth.core.calls import Redactor, recording_client
+from elspeth.core.calls import Redactor, allowed, recording_client
 from elspeth.core.canonical import canonical_json
 from elspeth.core.landscape import LandscapeRecorder
 
@@ -40,6 +40,27 @@ class StepContext:
                 clock=self._clock,
             )
         return self._clients[service]
+
+    def fetch_secret(self, name: str, fetch: Callable[[], str]) -> str:
+        """Lets ``fetch`` reach out, records that it did, and keeps what it gave out of the trail.
+
+        A library that answers from its cache asked nobody: a secret already known is not recorded again.
+        """
+        started_at = self._clock.now_us()
+        request: dict[str, Any] = {"operation": "credentials", "name": name}
+        try:
+            with allowed():
+                secret = fetch()
+        except Exception as error:
+            detail = {"type": type(error).__name__, "message": self._redactor.redact_text(str(error))}
+            latency_ms = (self._clock.now_us() - started_at) / 1000
+            self.record_call(CallType.OTHER, CallStatus.ERROR, request, error=detail, latency_ms=latency_ms)
+            raise
+        if not self._redactor.is_in(secret.encode()):
+            self._redactor.add(secret)
+            latency_ms = (self._clock.now_us() - started_at) / 1000
+            self.record_call(CallType.OTHER, CallStatus.SUCCESS, request, latency_ms=latency_ms)
+        return secret
 
     def record_call(
         self,

@@ -99,6 +99,7 @@ class Orchestrator:
         self._run = run
         self._recorder = recorder
         self._reader = reader
+        self._guard = guard
         self._clock = clock
         self._waiting = waiting
         self._is_stopping = is_stopping
@@ -307,6 +308,7 @@ class Orchestrator:
             elif self._remote.is_due(batch):
                 self._remote.take(batch)
                 has_moved = True
+        self._guard.check()
         return has_moved
 
     def _finish_remote(self) -> None:

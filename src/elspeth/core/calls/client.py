@@ -7,6 +7,7 @@ SSL_CERT_FILE, SSL_CERT_DIR. Loopback addresses never go through a proxy.
 
 from __future__ import annotations
 
+import ipaddress
 import urllib.request
 from collections.abc import Callable
 
@@ -18,7 +19,6 @@ from elspeth.core.calls.transport import RecordingTransport
 
 __all__ = ["EnvironmentTransport", "recording_client"]
 
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _TIMEOUT = httpx2.Timeout(120.0, connect=10.0)
 
 
@@ -36,7 +36,9 @@ class EnvironmentTransport(httpx2.BaseTransport):
     """Sends directly or through the proxy that the environment names for the request's URL."""
 
     def __init__(self) -> None:
-        self._proxies = urllib.request.getproxies()
+        self._proxies = {
+            scheme: url if "://" in url else f"http://{url}" for scheme, url in urllib.request.getproxies().items()
+        }
         self._transports: dict[str | None, httpx2.HTTPTransport] = {}
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -53,6 +55,13 @@ class EnvironmentTransport(httpx2.BaseTransport):
 
     def _proxy_for(self, url: httpx2.URL) -> str | None:
         host = f"{url.host}:{url.port}" if url.port else url.host
-        if url.host in _LOOPBACK or urllib.request.proxy_bypass(host):
+        if _is_loopback(url.host) or urllib.request.proxy_bypass(host):
             return None
         return self._proxies.get(url.scheme) or self._proxies.get("all")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

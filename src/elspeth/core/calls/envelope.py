@@ -10,7 +10,14 @@ import httpx2
 from elspeth.core.calls.redaction import MARK, Redactor
 from elspeth.core.canonical import canonical_json
 
-__all__ = ["canonical_request_line", "envelope_of", "provider_request_id", "redact_url"]
+__all__ = [
+    "SIMULATOR_HEADER",
+    "canonical_request_line",
+    "envelope_of",
+    "provider_request_id",
+    "redact_url",
+    "without_secret_parts",
+]
 
 _SECRET_HEADERS = frozenset(
     {
@@ -26,29 +33,36 @@ _SECRET_HEADERS = frozenset(
 _SECRET_PARAMETERS = frozenset(
     {"access_token", "api-key", "api_key", "apikey", "code", "key", "password", "sig", "signature", "token"}
 )
+_URL_HEADERS = frozenset({"content-location", "location", "operation-location", "referer"})
+SIMULATOR_HEADER = "x-elspeth-simulator"
 _REQUEST_ID_HEADERS = ("apim-request-id", "x-request-id", "x-ms-request-id", "request-id")
 
 
 def canonical_request_line(method: str, url: httpx2.URL) -> bytes:
-    """What stands for the payload of a request without a body: method and target, as sent."""
+    """What stands for the payload of a request without a body: method and target."""
     return method.encode() + b" " + url.raw_path
 
 
 def redact_url(url: httpx2.URL, redactor: Redactor) -> str:
     """The URL without user info, secret parameters and registered secrets."""
+    return redactor.redact_text(str(without_secret_parts(url)))
+
+
+def without_secret_parts(url: httpx2.URL) -> httpx2.URL:
+    """The URL without user info, and with the values of parameters that are secret by their name replaced."""
     if url.userinfo:
-        url = url.copy_with(username=None, password=None)
+        url = url.copy_with(userinfo=b"")
     for name in url.params:
         if name.lower() in _SECRET_PARAMETERS:
             url = url.copy_set_param(name, MARK.decode())
-    return redactor.redact_text(str(url))
+    return url
 
 
-def provider_request_id(response: httpx2.Response) -> str | None:
+def provider_request_id(response: httpx2.Response, redactor: Redactor) -> str | None:
     """The provider's own id of the request, under whichever header it sends it."""
     for name in _REQUEST_ID_HEADERS:
         if name in response.headers:
-            return str(response.headers[name])
+            return redactor.redact_text(str(response.headers[name]))
     return None
 
 
@@ -84,7 +98,15 @@ def envelope_of(
 
 
 def _headers(headers: httpx2.Headers, redactor: Redactor) -> list[list[str]]:
-    return [
-        [name, MARK.decode() if name.lower() in _SECRET_HEADERS else redactor.redact_text(value)]
-        for name, value in headers.multi_items()
-    ]
+    return [[name, _header(name.lower(), value, redactor)] for name, value in headers.multi_items()]
+
+
+def _header(name: str, value: str, redactor: Redactor) -> str:
+    if name in _SECRET_HEADERS:
+        return MARK.decode()
+    if name in _URL_HEADERS:
+        try:
+            return redact_url(httpx2.URL(value), redactor)
+        except httpx2.InvalidURL:
+            pass
+    return redactor.redact_text(value)

@@ -9,6 +9,7 @@ docs/architecture.md says so.
 
 from __future__ import annotations
 
+import platform
 import sys
 import threading
 from collections.abc import Iterator
@@ -22,7 +23,9 @@ _WATCHED = frozenset(
     {
         "socket.connect",
         "socket.getaddrinfo",
+        "socket.gethostbyaddr",
         "socket.gethostbyname",
+        "socket.getnameinfo",
         "socket.sendmsg",
         "socket.sendto",
         "subprocess.Popen",
@@ -65,6 +68,7 @@ class NetworkGuard:
     def __enter__(self) -> NetworkGuard:
         if not _installed.is_set():
             _installed.set()
+            platform.platform()  # asks the system once, by a subprocess, what SDKs ask again later
             sys.addaudithook(_hook)
         _guards.append(self)
         return self

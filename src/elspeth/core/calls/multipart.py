@@ -46,9 +46,12 @@ class MultipartReader:
         self._on_file = on_file
         self._data = b"\r\n"  # the first delimiter has no line break before it
         self._is_in_headers = False
+        self._is_at_end = False
 
     def feed(self, data: bytes) -> None:
-        """Takes the next piece."""
+        """Takes the next piece; what follows the last delimiter is no part's."""
+        if self._is_at_end:
+            return
         self._data += data
         while self._step():
             pass
@@ -64,18 +67,25 @@ class MultipartReader:
             return True
         at = self._data.find(self._delimiter)
         if at < 0:
-            safe = len(self._data) - len(self._delimiter) + 1
-            if safe > 0:
-                self._take(self._data[:safe])
-                self._data = self._data[safe:]
+            safe = max(len(self._data) - len(self._delimiter) + 1, 0)
+            self._take(self._data[:safe])
+            self._data = self._data[safe:]
             return False
         after = at + len(self._delimiter)
         if len(self._data) < after + 2:
             return False
         self._take(self._data[:at])
-        self._is_in_headers = self._data[after : after + 2] == b"\r\n"
-        self._data = self._data[after:] if self._is_in_headers else b""
-        return self._is_in_headers
+        match self._data[after : after + 2]:
+            case b"\r\n":
+                self._is_in_headers = True
+                self._data = self._data[after:]
+            case b"--":
+                self._is_at_end = True
+                self._data = b""
+            case _:  # content that only begins like a delimiter
+                self._take(self._delimiter)
+                self._data = self._data[after:]
+        return not self._is_at_end
 
     def _take(self, data: bytes) -> None:
         if not self.parts or not data:

@@ -3,13 +3,18 @@
 A provider echoes the key it refuses, a proxy puts it into an error page: bodies, headers,
 URLs and messages all pass here before they are stored. A secret of fewer than eight
 characters is not looked for: replacing it would destroy ordinary text.
+
+Forms are looked for from left to right, the longest first, so a body gives the same
+bytes however it is cut into pieces.
 """
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from collections.abc import Iterable
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 __all__ = ["MARK", "Redactor", "StreamRedactor"]
 
@@ -21,15 +26,12 @@ class Redactor:
     """Knows the secrets of a run, in the forms in which they may turn up."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        forms: set[bytes] = set()
-        for secret in secrets:
-            if len(secret) >= _LEAST_SECRET:
-                forms.add(secret.encode())
-                forms.add(quote(secret, safe="").encode())
-                forms.add(json.dumps(secret)[1:-1].encode())
-                forms.add(json.dumps(secret, ensure_ascii=False)[1:-1].encode())
-        self._forms = tuple(sorted(forms, key=len, reverse=True))
-        self.longest = max((len(form) for form in self._forms), default=0)
+        self._known: set[bytes] = set()
+        self._learn(secrets)
+
+    def add(self, secret: str) -> None:
+        """Knows one more secret from now on: a token that is fetched while the run goes on."""
+        self._learn([secret])
 
     def is_in(self, data: bytes) -> bool:
         """Whether a secret stands in ``data``."""
@@ -37,10 +39,7 @@ class Redactor:
 
     def redact(self, data: bytes) -> bytes:
         """``data`` with every secret replaced by `MARK`."""
-        for form in self._forms:
-            if form in data:
-                data = data.replace(form, MARK)
-        return data
+        return self._pattern.sub(MARK, data) if self.is_in(data) else data
 
     def redact_text(self, text: str) -> str:
         """The same for text."""
@@ -50,13 +49,34 @@ class Redactor:
         """A redactor for one body that comes in pieces."""
         return StreamRedactor(self)
 
-    def cut_before_partial(self, data: bytes) -> int:
-        """How much of ``data`` can be let go: the rest may be the beginning of a secret."""
-        held = min(self.longest - 1, len(data))
-        for start in range(len(data) - held, len(data)):
-            tail = data[start:]
-            if any(form.startswith(tail) for form in self._forms):
-                return start
+    def split(self, data: bytes) -> tuple[bytes, bytes]:
+        """``data`` redacted as far as it can be judged, and the rest: what may be the beginning of a secret."""
+        parts, at = [], 0
+        held = self._undecided(data, at)
+        for found in self._pattern.finditer(data) if self.is_in(data) else ():
+            if found.start() >= held:  # it may yet turn out to be a longer one
+                break
+            parts += [data[at : found.start()], MARK]
+            at = found.end()
+            held = self._undecided(data, at)
+        parts.append(data[at:held])
+        return b"".join(parts), data[held:]
+
+    def _learn(self, secrets: Iterable[str]) -> None:
+        self._known |= {
+            form.encode() for secret in secrets if len(secret) >= _LEAST_SECRET for form in _forms_of(secret)
+        }
+        self._forms = tuple(sorted(self._known, key=lambda form: (-len(form), form)))
+        self._pattern = re.compile(b"|".join(map(re.escape, self._forms)))
+        self._openings = re.compile(b"|".join({re.escape(form[:1]) for form in self._forms}))
+        self.longest = max((len(form) for form in self._forms), default=0)
+
+    def _undecided(self, data: bytes, start: int) -> int:
+        """Where, from ``start`` on, the first thing begins that is a secret if the right bytes follow."""
+        for found in self._openings.finditer(data, max(start, len(data) - self.longest + 1)):
+            tail = data[found.start() :]
+            if any(len(form) > len(tail) and form.startswith(tail) for form in self._forms):
+                return found.start()
         return len(data)
 
 
@@ -73,14 +93,28 @@ class StreamRedactor:
         if self._redactor.longest == 0:
             return data
         data = self._held + data
-        cleaned = self._redactor.redact(data)
-        if cleaned != data:
-            self.has_replaced = True
-        cut = self._redactor.cut_before_partial(cleaned)
-        self._held = cleaned[cut:]
-        return cleaned[:cut]
+        cleaned, self._held = self._redactor.split(data)
+        self.has_replaced = self.has_replaced or not data.startswith(cleaned)
+        return cleaned
 
     def finish(self) -> bytes:
         """The rest."""
         held, self._held = self._held, b""
-        return held
+        cleaned = self._redactor.redact(held)
+        self.has_replaced = self.has_replaced or cleaned != held
+        return cleaned
+
+
+def _forms_of(secret: str) -> set[str]:
+    """The secret as it is, in a URL, in JSON and in HTML."""
+    escaped = json.dumps(secret)[1:-1]
+    return {
+        secret,
+        quote(secret, safe=""),
+        quote(secret),
+        quote_plus(secret),
+        escaped,
+        escaped.replace("/", "\\/"),
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        html.escape(secret),
+    }

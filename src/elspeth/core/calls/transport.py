@@ -25,7 +25,14 @@ from elspeth.contracts import (
     CallType,
     Clock,
 )
-from elspeth.core.calls.envelope import canonical_request_line, envelope_of, provider_request_id, redact_url
+from elspeth.core.calls.envelope import (
+    SIMULATOR_HEADER,
+    canonical_request_line,
+    envelope_of,
+    provider_request_id,
+    redact_url,
+    without_secret_parts,
+)
 from elspeth.core.calls.guard import allowed
 from elspeth.core.calls.multipart import MultipartReader, Part, boundary_of
 from elspeth.core.calls.operations import is_repeatable, operation_of
@@ -53,6 +60,7 @@ class RecordingTransport(httpx2.BaseTransport):
         self._scope = scope
         self._redactor = redactor
         self._clock = clock
+        self._unread: dict[int, _RecordedStream] = {}
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Sends the request and records the attempt; raises what the transport underneath raises."""
@@ -64,10 +72,12 @@ class RecordingTransport(httpx2.BaseTransport):
         except httpx2.TransportError as error:
             attempt.fail(error)
             raise
-        return attempt.receive(response)
+        return attempt.receive(response, self._unread)
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Closes the connections; an answer that is still open is recorded as not read to its end."""
+        for stream in list(self._unread.values()):
+            stream.close()
         self._inner.close()
 
 
@@ -79,15 +89,16 @@ class _Attempt:
     ) -> None:
         self.request = request
         self.scope = scope
-        self.operation = operation_of(request.method, request.url.path)
+        self.operation = redactor.redact_text(operation_of(request.method, request.url.path))
         self.redactor = redactor
         self._log = log
         self._clock = clock
         self._started_at = clock.now_us()
         self._intent_no: int | None = None
         self._payload: BodyRef | None = None
-        self._wire_sha256: str | None = None
+        self._request_wire: dict[str, Any] = {}
         self._multipart: MultipartReader | None = None
+        self._sent: _WatchedStream | None = None
         self._response: httpx2.Response | None = None
 
     def prepare(self) -> None:
@@ -95,13 +106,21 @@ class _Attempt:
         if self.scope.request_body is not None and self.operation == "files.create":
             self._payload = self.scope.request_body
             boundary = boundary_of(self.request.headers.get("content-type", ""))
-            if boundary is not None:
-                self._multipart = MultipartReader(boundary, on_file=lambda _data: None)
+            if boundary is None:
+                raise RuntimeError("a file is uploaded otherwise than as multipart/form-data")
+            self._multipart = MultipartReader(boundary, on_file=lambda _data: None)
         else:
-            body = self.request.read() or canonical_request_line(self.request.method, self.request.url)
-            self._wire_sha256 = hashlib.sha256(body).hexdigest()
+            method, url = self.request.method, self.request.url
+            body = self.request.read()
+            wire = body or canonical_request_line(method, url)
+            stored = self.redactor.redact(body or canonical_request_line(method, without_secret_parts(url)))
+            self._request_wire = {
+                "sha256": hashlib.sha256(wire).hexdigest(),
+                "bytes": len(wire),
+                "redacted": stored != wire,
+            }
             sink = self._log.open_body(CallScope())
-            sink.write(self.redactor.redact(body))
+            sink.write(stored)
             self._payload = sink.close()
         if not is_repeatable(self.request.method):
             self._intent_no = self._log.intend(
@@ -119,18 +138,23 @@ class _Attempt:
         """The request as it is sent; an upload's bytes are looked at in passing."""
         if self._multipart is None:
             return self.request
+        self._sent = _WatchedStream(self.request.stream, self._multipart.feed)
         return httpx2.Request(
             self.request.method,
             self.request.url,
             headers=self.request.headers,
-            stream=_WatchedStream(self.request.stream, self._multipart.feed),
+            stream=self._sent,
             extensions=self.request.extensions,
         )
 
-    def receive(self, response: httpx2.Response) -> httpx2.Response:
-        """The response with its body recorded as it is read."""
+    def receive(self, response: httpx2.Response, unread: dict[int, _RecordedStream]) -> httpx2.Response:
+        """The response with its body recorded as it is read; until then it is one of ``unread``.
+
+        Only an answer that succeeds is the file that the scope has a name for.
+        """
         self._response = response
-        recorded = _RecordedStream(response.stream, self._log.open_body(self.scope), self)
+        sink = self._log.open_body(self.scope if response.is_success else CallScope())
+        recorded = _RecordedStream(response.stream, sink, self, unread)
         return httpx2.Response(
             response.status_code,
             headers=response.headers,
@@ -166,7 +190,7 @@ class _Attempt:
                 request=self.request,
                 response=self._response,
                 redactor=self.redactor,
-                request_wire={"sha256": self._wire_sha256} if self._wire_sha256 else {"parts": self._parts()},
+                request_wire=self._request_wire if self._multipart is None else self._parts(self._multipart),
                 response_wire=wire,
                 latency_us=latency_us,
                 error=detail,
@@ -186,9 +210,12 @@ class _Attempt:
                 method=self.request.method,
                 url=redact_url(self.request.url, self.redactor),
                 http_status=status,
-                provider_request_id=None if self._response is None else provider_request_id(self._response),
+                provider_request_id=(
+                    None if self._response is None else provider_request_id(self._response, self.redactor)
+                ),
                 error=detail,
                 intent_no=self._intent_no,
+                is_simulated=self._response is not None and SIMULATOR_HEADER in self._response.headers,
             )
         )
         if error is None:
@@ -210,13 +237,16 @@ class _Attempt:
             detail["body"] = excerpt.decode("utf-8", "replace")
         return detail
 
-    def _parts(self) -> list[dict[str, Any]]:
-        parts = [] if self._multipart is None else self._multipart.parts
-        return [_describe(part, self.redactor) for part in parts]
+    def _parts(self, multipart: MultipartReader) -> dict[str, Any]:
+        is_complete = self._sent is not None and self._sent.is_complete
+        return {"is_complete": is_complete, "parts": [_describe(part, self.redactor) for part in multipart.parts]}
 
     def _check_upload(self) -> None:
-        """The file that was sent must be the payload that the intent names; anything else is our bug."""
-        if self._multipart is None or self._payload is None:
+        """The file that was sent must be the payload that the intent names; anything else is our bug.
+
+        A server may refuse before it has taken the whole body: then there is nothing to compare.
+        """
+        if self._multipart is None or self._payload is None or self._sent is None or not self._sent.is_complete:
             return
         sent = [part.digest.digest() for part in self._multipart.parts if part.file_name is not None]
         if sent != [self._payload.sha256]:
@@ -232,7 +262,7 @@ def _describe(part: Part, redactor: Redactor) -> dict[str, Any]:
     if part.file_name is None:
         described["text"] = redactor.redact(part.text).decode("utf-8", "replace")
     else:
-        described["file_name"] = part.file_name
+        described["file_name"] = redactor.redact_text(part.file_name)
     return described
 
 
@@ -242,17 +272,21 @@ class _WatchedStream(httpx2.SyncByteStream):
     def __init__(self, inner: Any, watch: Callable[[bytes], None]) -> None:
         self._inner = inner
         self._watch = watch
+        self.is_complete = False
 
     def __iter__(self) -> Iterator[bytes]:
         for chunk in self._inner:
             self._watch(chunk)
             yield chunk
+        self.is_complete = True
 
 
 class _RecordedStream(httpx2.SyncByteStream):
     """Hands a response's bytes on and keeps them; the attempt is recorded at their end."""
 
-    def __init__(self, inner: Any, sink: BodySink, attempt: _Attempt) -> None:
+    def __init__(self, inner: Any, sink: BodySink, attempt: _Attempt, unread: dict[int, _RecordedStream]) -> None:
+        self._unread = unread
+        self._unread[id(self)] = self
         self._inner = inner
         self._sink = sink
         self._attempt = attempt
@@ -289,6 +323,7 @@ class _RecordedStream(httpx2.SyncByteStream):
         if self._is_recorded:
             return
         self._is_recorded = True
+        self._unread.pop(id(self), None)
         self._keep(self._redactor.finish())
         wire = {"sha256": self._wire.hexdigest(), "bytes": self._size, "redacted": self._redactor.has_replaced}
         self._attempt.finish(self._sink.close(), self._excerpt, wire, error)

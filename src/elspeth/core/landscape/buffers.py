@@ -14,29 +14,22 @@ from collections.abc import Sequence
 
 __all__ = ["MemberBuffer", "OutcomeBuffer", "RowBuffer", "StateBuffer"]
 
-_LINE_SHIFT = 24  # a commit holds far fewer than 2**24 rows; the line's distance sits above the row's
-_ROW_MASK = (1 << _LINE_SHIFT) - 1
 
-
-def _packed(rows: Sequence[int], lines: Sequence[int]) -> tuple[int, int, str]:
-    """Lowest row, lowest line, and a JSON array of (line distance, row distance) packed in one integer."""
+def _packed(rows: Sequence[int], lines: Sequence[int]) -> tuple[int, int, int, str]:
+    """Lowest row, lowest line, a power of two, and a JSON array of line distance * power + row distance."""
     base_row, base_line = min(rows), min(lines)
-    return (
-        base_row,
-        base_line,
-        json.dumps(
-            [(line - base_line) << _LINE_SHIFT | (row - base_row) for row, line in zip(rows, lines, strict=True)]
-        ),
-    )
+    power = 1 << (max(rows) - base_row).bit_length()
+    distances = [(line - base_line) * power + row - base_row for row, line in zip(rows, lines, strict=True)]
+    return base_row, base_line, power, json.dumps(distances)
 
 
 class RowBuffer:
     """Records for `rows`."""
 
-    _INSERT = f"""
+    _INSERT = """
         INSERT INTO rows (run_no, row_index, commit_no, line, data_hash)
-        SELECT ?1, ?2 + (value & {_ROW_MASK}), ?3, ?4 + (value >> {_LINE_SHIFT}), substr(?5, key * 32 + 1, 32)
-        FROM json_each(?6)"""
+        SELECT ?1, ?2 + value % ?3, ?4, ?5 + value / ?3, substr(?6, key * 32 + 1, 32)
+        FROM json_each(?7)"""
 
     def __init__(self) -> None:
         self._rows: list[int] = []
@@ -55,9 +48,9 @@ class RowBuffer:
     def flush(self, connection: sqlite3.Connection, *, run_no: int, commit_no: int) -> None:
         """Inserts everything."""
         if self._rows:
-            base_row, base_line, packed = _packed(self._rows, self._lines)
+            base_row, base_line, power, packed = _packed(self._rows, self._lines)
             hashes = b"".join(self._hashes)
-            connection.execute(self._INSERT, (run_no, base_row, commit_no, base_line, hashes, packed))
+            connection.execute(self._INSERT, (run_no, base_row, power, commit_no, base_line, hashes, packed))
 
 
 class StateBuffer:
@@ -121,11 +114,11 @@ class StateBuffer:
 class OutcomeBuffer:
     """Records for `outcomes`."""
 
-    _INSERT = f"""
+    _INSERT = """
         INSERT INTO outcomes (run_no, row_index, path, commit_no, outcome, step_no, sink_no, sink_line, reason)
-        SELECT ?1, ?2 + (value & {_ROW_MASK}), x'', ?3, ?4, ?5, ?6,
-               CASE WHEN ?6 IS NULL THEN NULL ELSE ?7 + (value >> {_LINE_SHIFT}) END, ?8
-        FROM json_each(?9)"""
+        SELECT ?1, ?2 + value % ?3, x'', ?4, ?5, ?6, ?7,
+               CASE WHEN ?7 IS NULL THEN NULL ELSE ?8 + value / ?3 END, ?9
+        FROM json_each(?10)"""
 
     def __init__(self) -> None:
         self._groups: dict[tuple[int, int | None, int | None, str | None], tuple[list[int], list[int]]] = {}
@@ -151,10 +144,10 @@ class OutcomeBuffer:
     def flush(self, connection: sqlite3.Connection, *, run_no: int, commit_no: int) -> None:
         """Inserts everything, a statement a group."""
         for (outcome, step_no, sink_no, reason), (rows, lines) in self._groups.items():
-            base_row, base_line, packed = _packed(rows, lines)
+            base_row, base_line, power, packed = _packed(rows, lines)
             connection.execute(
                 self._INSERT,
-                (run_no, base_row, commit_no, outcome, step_no, sink_no, base_line, reason, packed),
+                (run_no, base_row, power, commit_no, outcome, step_no, sink_no, base_line, reason, packed),
             )
 
 

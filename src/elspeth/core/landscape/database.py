@@ -8,8 +8,8 @@ with ``synchronous=FULL``: a commit that returned is on the disk. With
 from __future__ import annotations
 
 import sqlite3
+import time
 from pathlib import Path
-from urllib.parse import quote
 
 from elspeth.contracts import MissingTrailError, RunError, TrailError
 from elspeth.core.landscape.schema import SCHEMA_VERSION, create_statements
@@ -26,7 +26,6 @@ def create_database(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = _open(f"{path.resolve().as_uri()}?mode=rwc", path)
     try:
-        connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("BEGIN IMMEDIATE")
         if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
             for statement in create_statements() + view_statements():
@@ -35,11 +34,14 @@ def create_database(path: Path) -> None:
             connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         connection.execute("COMMIT")
         _check_version(connection, path)
-    except sqlite3.Error as error:
+        _use_wal(connection)
+    except sqlite3.OperationalError as error:
         raise RunError(
             f"the database {path} cannot be written: {error}",
             hint="Check its folder's permissions and space.",
         ) from error
+    except sqlite3.DatabaseError as error:
+        raise TrailError(f"{path} is not a database: {error}", hint="Check the path given with --db.") from error
     finally:
         connection.close()
 
@@ -47,10 +49,17 @@ def create_database(path: Path) -> None:
 def connect_writer(path: Path) -> sqlite3.Connection:
     """A connection that the recorder writes through; used by one thread at a time."""
     connection = _open(f"{path.resolve().as_uri()}?mode=rw", path)
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA recursive_triggers=ON")
-    connection.execute("PRAGMA cache_size=-16384")
-    _check_version(connection, path)
+    try:
+        _check_version(connection, path)
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA recursive_triggers=ON")
+        connection.execute("PRAGMA cache_size=-16384")
+    except sqlite3.OperationalError as error:
+        connection.close()
+        raise RunError(f"the database {path} cannot be opened: {error}") from error
+    except TrailError:
+        connection.close()
+        raise
     return connection
 
 
@@ -63,15 +72,53 @@ def connect_reader(path: Path) -> sqlite3.Connection:
         raise MissingTrailError(
             f"there is no database at {path}", hint="Name one with --db, or run from the folder of the runs."
         )
-    connection = _open(f"file:{quote(str(path.resolve()))}?mode=ro", path)
+    uri = f"{path.resolve().as_uri()}?mode=ro"
     try:
-        _check_version(connection, path)
-    except sqlite3.OperationalError:
-        connection.close()
-        connection = _open(f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1", path)
-        _check_version(connection, path)
+        connection = _connect_checked(uri, path)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+            raise TrailError(f"{path} cannot be read: {error}") from error
+        connection = _connect_immutable(uri, path)
     connection.execute("PRAGMA query_only=ON")
     return connection
+
+
+def _connect_immutable(uri: str, path: Path) -> sqlite3.Connection:
+    """For read-only media, where SQLite cannot make the files that a shared log needs."""
+    log = path.with_name(f"{path.name}-wal")
+    if log.is_file() and log.stat().st_size > 0:
+        raise TrailError(
+            f"{path} has records that are only in {log.name}, which cannot be read here",
+            hint="Copy the database and its -wal file to a folder that can be written to.",
+        )
+    try:
+        return _connect_checked(f"{uri}&immutable=1", path)
+    except sqlite3.OperationalError as error:
+        raise TrailError(f"{path} cannot be read: {error}") from error
+
+
+def _connect_checked(uri: str, path: Path) -> sqlite3.Connection:
+    connection = _open(uri, path)
+    try:
+        _check_version(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Changing the mode does not wait for other connections by itself, so it is tried until it is done."""
+    deadline = time.monotonic() + _BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _open(uri: str, path: Path) -> sqlite3.Connection:

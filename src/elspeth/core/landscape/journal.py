@@ -124,6 +124,7 @@ class Journal:
         self.counters.commit_no += 1
         self.gathered = Gathered()
         self._writer.submit(commit.store)
+        self.payloads.close_finished()
 
     def commit_durably(self) -> None:
         """Commits and waits until it is on the disk."""
@@ -163,7 +164,8 @@ class _Commit:
             self._insert(connection, synced, parts)
             connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:  # a full disk has rolled back by itself
+                connection.execute("ROLLBACK")
             raise
 
     def _insert(

@@ -42,9 +42,7 @@ class Lineage:
 
     def row_of_key(self, key: str) -> int:
         """The index of the row with that key."""
-        found = self._reader.query(
-            "SELECT row_index FROM row_keys WHERE run_no = ? AND key = ?", self._run.run_no, key
-        )
+        found = self._reader.query("SELECT row_index FROM row_keys WHERE run_no = ? AND key = ?", self._run.run_no, key)
         if not found:
             raise MissingTrailError(
                 f"run {self._run.run_id} has no row with the key {key!r}",
@@ -54,9 +52,7 @@ class Lineage:
 
     def explain(self, index: int) -> dict[str, Any]:
         """One row as a JSON object, in the shape of ``explain --json``."""
-        if not self._reader.query(
-            "SELECT 1 FROM rows WHERE run_no = ? AND row_index = ?", self._run.run_no, index
-        ):
+        if not self._reader.query("SELECT 1 FROM rows WHERE run_no = ? AND row_index = ?", self._run.run_no, index):
             ((count,),) = self._reader.query("SELECT COUNT(*) FROM rows WHERE run_no = ?", self._run.run_no)
             raise MissingTrailError(
                 f"run {self._run.run_id} has no row {index}",
@@ -67,7 +63,7 @@ class Lineage:
             "schema_version": 1,
             "run": self._run.run_id,
             "pipeline": self._run.pipeline,
-            "simulated": self._run.mode == "simulated",
+            "simulated": self._reader.is_simulated(self._run),
             "row": self._source_row(row),
             "steps": list(self._steps(row)),
             "outcomes": self._outcomes(index),

@@ -33,8 +33,9 @@ class RunLock:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            file.seek(0)
-            raise self._busy(file.read()) from error
+            with file:
+                file.seek(0)
+                raise self._busy(file.read()) from error
         file.truncate(0)
         holder = {
             "host": socket.gethostname(),

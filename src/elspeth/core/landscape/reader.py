@@ -82,10 +82,13 @@ class LandscapeReader:
 
     def dicts(self, sql: str, *parameters: object) -> Iterator[dict[str, Any]]:
         """The results of a statement as dicts by column name."""
-        cursor = self.connection.execute(sql, parameters)
-        names = [column[0] for column in cursor.description]
-        for record in cursor:
-            yield dict(zip(names, record, strict=True))
+        try:
+            cursor = self.connection.execute(sql, parameters)
+            names = [column[0] for column in cursor.description]
+            for record in cursor:
+                yield dict(zip(names, record, strict=True))
+        except sqlite3.DatabaseError as error:
+            raise TrailError(f"{self.database} cannot be read: {error}") from error
 
     def run(self, reference: str) -> RunHeader:
         """The run that ``latest``, an id or a unique prefix of one names."""
@@ -112,11 +115,16 @@ class LandscapeReader:
 
     def run_numbered(self, run_no: int) -> RunHeader:
         """The run with that number in this database."""
-        ((run_id, pipeline, mode, started_at, folder, config, payloads, limit),) = self.query(
-            "SELECT run_id, pipeline, mode, started_at, folder, config_json, payload_folder, row_limit "
+        found = self.query(
+            "SELECT run_id, pipeline, mode, started_at, folder, config_json, config_hash, payload_folder, row_limit "
             "FROM runs WHERE run_no = ?",
             run_no,
         )
+        if not found:
+            raise MissingTrailError(f"there is no run numbered {run_no} in {self.database}")
+        run_id, pipeline, mode, started_at, folder, config, config_hash, payloads, limit = found[0]
+        if sha256(config.encode()) != config_hash:
+            raise TrailError(f"runs {run_no}: config_json does not have the hash {config_hash.hex()}")
         return RunHeader(
             run_no=run_no,
             run_id=run_id,
@@ -140,6 +148,12 @@ class LandscapeReader:
         event_no, status, detail = events[0]
         place = f"run_events {run_no}/{event_no}"
         return read_word(RunStatus, status, place), read_json(detail, place)
+
+    def is_simulated(self, run: RunHeader) -> bool:
+        """Whether answers of the run come from a simulator, the built-in one or another."""
+        return run.mode == "simulated" or bool(
+            self.query("SELECT 1 FROM calls WHERE run_no = ? AND is_simulated = 1 LIMIT 1", run.run_no)
+        )
 
     def frontier(self, run_no: int) -> dict[str, Any]:
         """What the last commit says a resume starts from; empty before the first one."""

@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 from elspeth.contracts import (
@@ -105,8 +106,7 @@ class LandscapeRecorder:
     def add_row_bytes(self, versions: Sequence[bytes], *, first_row: int, last_row: int) -> None:
         """Stores all versions of a micro-batch's rows, row by row, as the lines of one frame."""
         _, segment = self.journal.payloads.shared(PayloadClass.ROWS)
-        segment.append(b"\n".join(versions) + b"\n")
-        segment.cut(first_row=first_row, last_row=last_row)
+        segment.append_frame(b"\n".join(versions) + b"\n", first_row=first_row, last_row=last_row)
 
     def add_outcome(
         self,
@@ -139,11 +139,11 @@ class LandscapeRecorder:
 
     def add_rejected_bytes(self, raw: bytes) -> BodyRef:
         """Stores the bytes of a record that is no row."""
-        return store_body(self.journal, raw, PayloadClass.ROWS, stem="rejected")
+        return _store_body(self.journal, raw, PayloadClass.ROWS, stem="rejected")
 
     def add_file(self, name: str, data: bytes) -> None:
         """Stores a file that the run was configured with."""
-        ref = store_body(self.journal, data, PayloadClass.FILES)
+        ref = _store_body(self.journal, data, PayloadClass.FILES)
         self.journal.add("run_files", name=name, hash=ref.sha256, ref=str(ref))
 
     def record_call(
@@ -160,8 +160,8 @@ class LandscapeRecorder:
     ) -> str:
         """Records a call to a system without an HTTP seam; mappings are stored as canonical JSON."""
         latency_us = round((latency_ms or 0.0) * 1000)
-        request = store_body(self.journal, _as_bytes(request_data))
-        response = None if response_data is None else store_body(self.journal, _as_bytes(response_data))
+        request = self.calls.store_body(_as_bytes(request_data))
+        response = None if response_data is None else self.calls.store_body(_as_bytes(response_data))
         envelope = canonical_json({"call_type": call_type.word, "status": status.word})
         return self.calls.add_call(
             CallRecord(
@@ -173,7 +173,7 @@ class LandscapeRecorder:
                 latency_us=latency_us,
                 request=request,
                 response=response,
-                envelope=store_body(self.journal, envelope),
+                envelope=self.calls.store_body(envelope),
                 error=error,
             )
         )
@@ -186,6 +186,7 @@ class CallRecorder:
         self._journal = journal
         self._run_id = run_id
         self._scope = CallScope()
+        self._open_lanes: set[int] = set()
         self.last_response: BodyRef | None = None
 
     @property
@@ -203,11 +204,25 @@ class CallRecorder:
             self._scope = previous
 
     def open_body(self, scope: CallScope) -> BodySink:
-        """A sink for one body: a segment of its own when the scope asks for one, else the shared one."""
+        """A sink for one body: a segment of its own when the scope asks for one, else the shared one.
+
+        A body that begins while another is still open (an answer that is read piece by piece while further
+        calls are made) goes to a second shared segment, so that each body's bytes lie next to each other.
+        """
         payloads = self._journal.payloads
         if scope.response_name is not None and scope.batch_no is not None and scope.response_role is not None:
-            return BodyWriter(*payloads.batch_file(scope.batch_no, scope.response_role, name=scope.response_name))
-        return BodyWriter(*payloads.shared(PayloadClass.CALLS))
+            number, segment = payloads.batch_file(scope.batch_no, scope.response_role, name=scope.response_name)
+            return BodyWriter(number, segment, on_close=lambda: payloads.finish(number))
+        lane = next(lane for lane in count(1) if lane not in self._open_lanes)
+        self._open_lanes.add(lane)
+        shared = payloads.shared(PayloadClass.CALLS, stem=None if lane == 1 else f"calls-{lane}")
+        return BodyWriter(*shared, on_close=lambda: self._open_lanes.discard(lane))
+
+    def store_body(self, data: bytes) -> BodyRef:
+        """Stores one body at once."""
+        sink = self.open_body(CallScope())
+        sink.write(data)
+        return sink.close()
 
     def intend(self, intent: CallIntent) -> int:
         """Makes an intent durable, with everything recorded before it, and returns its number."""
@@ -256,6 +271,7 @@ class CallRecorder:
             envelope_hash=call.envelope.sha256,
             envelope_ref=str(call.envelope),
             provider_request_id=call.provider_request_id,
+            is_simulated=int(call.is_simulated),
             error_json=None if call.error is None else compact_json(call.error),
         )
         if call.intent_no is not None:
@@ -292,7 +308,7 @@ class BatchRecorder:
         return self._journal.payloads.writer(segment_no)
 
     def finish_file(self, segment_no: int) -> None:
-        """Closes a segment after its last commit."""
+        """Closes a segment that takes no more, after the next commit."""
         self._journal.payloads.finish(segment_no)
 
     def add_member(
@@ -334,9 +350,7 @@ class BatchRecorder:
         )
 
 
-def store_body(
-    journal: Journal, data: bytes, payload_class: PayloadClass = PayloadClass.CALLS, *, stem: str | None = None
-) -> BodyRef:
+def _store_body(journal: Journal, data: bytes, payload_class: PayloadClass, *, stem: str | None = None) -> BodyRef:
     """Stores one body in a segment that the run shares for such bodies."""
     number, segment = journal.payloads.shared(payload_class, stem=stem)
     return BodyRef(number, segment.append(data), len(data), sha256(data))

@@ -84,6 +84,8 @@ class TrailRows:
             wanted,
         ):
             row = TrailRow(index=index, line=line, data_hash=data_hash, commit_no=commit_no)
+            if pending is not None and pending[0] < index:
+                raise TrailError(f"run {self._run.run_id}: row {pending[0]} has states, but no record")
             while pending is not None and pending[0] == index:
                 row.states.append(_state(pending, f"node_states {self._run.run_no}/{index}"))
                 pending = next(states, None)

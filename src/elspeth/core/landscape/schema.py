@@ -246,6 +246,7 @@ TABLES: tuple[Table, ...] = (
             _blob("envelope_hash", "SHA-256 of the envelope"),
             _text("envelope_ref", "where the envelope is: headers, parts, wire hashes, redactions"),
             _maybe(_text("provider_request_id", "the provider's own id of the request")),
+            _integer("is_simulated", "1 when the answer says that it comes from a simulator"),
             _maybe(_text("error_json", "what went wrong, as JSON")),
         ),
         ("run_no", "call_no"),
@@ -375,6 +376,7 @@ _BY_NAME = {entry.name: entry for entry in TABLES}
 _INDEXES = (
     "CREATE INDEX frames_by_commit ON frames (run_no, commit_no, segment_no)",
     "CREATE UNIQUE INDEX runs_by_id ON runs (run_id)",
+    "CREATE INDEX calls_simulated ON calls (run_no) WHERE is_simulated = 1",
     "CREATE INDEX calls_by_batch ON calls (run_no, batch_no)",
     "CREATE INDEX calls_by_request ON calls (request_hash)",
     "CREATE INDEX calls_by_response ON calls (response_hash)",

@@ -114,11 +114,11 @@ VIEWS: dict[str, str] = {
                {_batch_fact("requests")} AS requests, {_batch_fact("bytes")} AS bytes,
                {_words(_batch_event("phase"), BatchPhase)} AS status,
                {_batch_fact("file_id")} AS remote_file, {_batch_fact("batch_id")} AS remote_batch,
-               {_batch_fact("provider_status")} AS provider_status,
                (SELECT {_iso("e.at")} FROM batch_events e WHERE e.run_no = b.run_no AND e.batch_no = b.batch_no
                 AND e.event = 'created' ORDER BY e.event_no DESC LIMIT 1) AS created_at,
                (SELECT {_iso("e.at")} FROM batch_events e WHERE e.run_no = b.run_no AND e.batch_no = b.batch_no
-                AND e.event = 'ended' ORDER BY e.event_no DESC LIMIT 1) AS ended_at
+                AND e.event = 'ended' ORDER BY e.event_no DESC LIMIT 1) AS ended_at,
+               {_batch_fact("provider_status")} AS provider_status
         FROM batches b JOIN runs r ON r.run_no = b.run_no
         JOIN nodes n ON n.run_no = b.run_no AND n.node_no = b.node_no""",
 }

@@ -11,6 +11,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from elspeth.contracts import RunError
@@ -49,7 +50,9 @@ class TrailWriter:
             self._tasks.put(None)
             self._thread.join()
         if self._failure is None:
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            with suppress(sqlite3.OperationalError):  # a courtesy: a reader must not hold up the end of a run
+                self._connection.execute("PRAGMA busy_timeout=0")
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._connection.close()
 
     def _work(self) -> None:

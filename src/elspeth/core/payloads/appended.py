@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -58,9 +59,10 @@ class AppendedFile:
         return extent
 
     def close(self) -> None:
-        """Closes the file."""
+        """Closes the file. What was not synced counts for nothing, so a failure to write it is no news."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):
+                self._file.close()
             self._file = None
 
 

@@ -81,15 +81,23 @@ class SegmentWriter:
             self.cut()
         return start
 
-    def cut(self, *, first_row: int | None = None, last_row: int | None = None) -> None:
-        """Makes a frame of what is buffered; the rows given are those whose bytes are in it."""
+    def append_frame(self, data: bytes, *, first_row: int, last_row: int) -> int:
+        """Adds bytes as a frame of their own, with the range of the rows whose bytes they are."""
+        self.cut()
+        start = self.size
+        self.size += len(data)
+        self._submit(lambda: self._store(data, start, first_row, last_row))
+        return start
+
+    def cut(self) -> None:
+        """Makes a frame of what is buffered."""
         if not self._buffered:
             return
         data = b"".join(self._buffer)
         start = self.size - len(data)
         self._buffer = []
         self._buffered = 0
-        self._submit(lambda: self._store(data, start, first_row, last_row))
+        self._submit(lambda: self._store(data, start, None, None))
 
     def sync(self) -> tuple[list[Frame], Extent | None]:
         """Trail's thread: makes all stored frames durable and tells what was appended since the last time."""
@@ -121,17 +129,7 @@ class SegmentReader:
         cached = self._cached
         if cached is not None and cached[0].start <= start and start + length <= cached[0].start + cached[0].size:
             return cached[1][start - cached[0].start : start - cached[0].start + length]
-        parts = []
-        end = start + length
-        for frame in self._frames_at(start):
-            data = self.frame(frame)
-            parts.append(data[max(start - frame.start, 0) : end - frame.start])
-            if frame.start + frame.size >= end:
-                break
-        content = b"".join(parts)
-        if len(content) != length:
-            raise TrailError(f"{self._path} holds {len(content)} of the {length} bytes from {start} on")
-        return content
+        return b"".join(self._slices(start, length))
 
     def frame(self, frame: Frame) -> bytes:
         """The content of one frame."""
@@ -144,20 +142,36 @@ class SegmentReader:
     def pieces(self, start: int, length: int, sha256: bytes) -> Iterator[bytes]:
         """The same as `read`, a frame at a time; raises `TrailError` at the end when the hash is another."""
         digest = hashlib.sha256()
-        end = start + length
-        for frame in self._frames_at(start) if length else ():
-            piece = read_frame(self._path, frame)[max(start - frame.start, 0) : end - frame.start]
+        for piece in self._slices(start, length):
             digest.update(piece)
             yield piece
-            if frame.start + frame.size >= end:
-                break
         if digest.digest() != sha256:
             raise TrailError(f"{self._path} from byte {start} on does not have the hash {sha256.hex()}")
 
     def chunks(self) -> Iterator[bytes]:
         """The whole content, a frame at a time."""
+        at = 0
         for frame in self._frames_at(0):
+            self._require(frame, at)
             yield read_frame(self._path, frame)
+            at += frame.size
+
+    def _slices(self, start: int, length: int) -> Iterator[bytes]:
+        at, end = start, start + length
+        for frame in self._frames_at(start) if length else ():
+            self._require(frame, at)
+            piece = self.frame(frame)[at - frame.start : end - frame.start]
+            yield piece
+            at += len(piece)
+            if at == end:
+                return
+        if at != end:
+            raise TrailError(f"{self._path} holds {at - start} of the {length} bytes from {start} on")
+
+    def _require(self, frame: Frame, at: int) -> None:
+        """Frames lie next to each other; one that is not recorded must not go unnoticed."""
+        if not frame.start <= at < frame.start + frame.size:
+            raise TrailError(f"{self._path}: no frame is recorded for byte {at}")
 
 
 def read_frame(path: Path, frame: Frame) -> bytes:
@@ -166,14 +180,16 @@ def read_frame(path: Path, frame: Frame) -> bytes:
         with path.open("rb") as file:
             file.seek(frame.stored_start)
             stored = file.read(frame.stored_size)
-        data = zstandard.ZstdDecompressor().decompress(stored, max_output_size=frame.size)
+        size = zstandard.get_frame_parameters(stored).content_size
+        if size != frame.size:  # before anything is made room for
+            raise TrailError(f"{path}: the frame at byte {frame.stored_start} has {size} bytes, not {frame.size}")
+        return zstandard.ZstdDecompressor().decompress(stored)
     except FileNotFoundError as error:
         raise TrailError(f"the payload segment {path} is missing") from error
+    except OSError as error:
+        raise TrailError(f"the payload segment {path} cannot be read: {error.strerror or error}") from error
     except zstandard.ZstdError as error:
         raise TrailError(f"{path}: the frame at byte {frame.stored_start} is broken: {error}") from error
-    if len(data) != frame.size:
-        raise TrailError(f"{path}: the frame at byte {frame.stored_start} has {len(data)} bytes, not {frame.size}")
-    return data
 
 
 class SegmentStream(io.RawIOBase):
@@ -198,9 +214,9 @@ class SegmentStream(io.RawIOBase):
         """To both ends."""
         return True
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int | None = -1) -> bytes:
         """At most ``size`` bytes; an empty result is the end. A negative size reads to the end."""
-        if size < 0:
+        if size is None or size < 0:
             data = self._rest + b"".join(self._chunks)
             self._rest = b""
         else:

@@ -41,22 +41,27 @@ class Synced:
 
 
 class BodyWriter:
-    """Streams one body into a segment and hashes it."""
+    """Streams one body into a segment and hashes it; ``on_close`` is told when it is complete."""
 
-    def __init__(self, segment_no: int, segment: SegmentWriter) -> None:
+    def __init__(self, segment_no: int, segment: SegmentWriter, *, on_close: Callable[[], None] = lambda: None) -> None:
         self._segment_no = segment_no
         self._segment = segment
         self._start = segment.size
+        self._length = 0
         self._digest = hashlib.sha256()
+        self._on_close = on_close
 
     def write(self, data: bytes) -> None:
-        """Adds bytes."""
-        self._segment.append(data)
+        """Adds bytes; the segment takes nothing else until the body is closed."""
+        if self._segment.append(data) != self._start + self._length:
+            raise RuntimeError(f"two bodies are written into segment {self._segment_no} at once")
+        self._length += len(data)
         self._digest.update(data)
 
     def close(self) -> BodyRef:
         """The finished body's reference."""
-        return BodyRef(self._segment_no, self._start, self._segment.size - self._start, self._digest.digest())
+        self._on_close()
+        return BodyRef(self._segment_no, self._start, self._length, self._digest.digest())
 
 
 class PayloadStore:
@@ -74,6 +79,7 @@ class PayloadStore:
         self._states = {state.number: state for state in known}
         self._writers: dict[int, SegmentWriter] = {}
         self._unrecorded: list[SegmentState] = []
+        self._finished: list[int] = []
         self._next = max(self._states, default=0) + 1
 
     def shared(self, payload_class: PayloadClass, *, stem: str | None = None) -> tuple[int, SegmentWriter]:
@@ -122,9 +128,17 @@ class PayloadStore:
         return list(self._writers.items())
 
     def finish(self, segment_no: int) -> None:
-        """Closes a segment that takes no more, once what is queued for it is written and committed."""
-        writer = self._writers.pop(segment_no)
-        self._submit(writer.close)
+        """Says that a segment takes no more: its file is closed after the next commit."""
+        self._finished.append(segment_no)
+
+    def close_finished(self) -> None:
+        """Closes the finished segments; called when a commit has been handed to the trail's thread."""
+        finished, self._finished = self._finished, []
+        for segment_no in finished:
+            del self._states[segment_no]
+            writer = self._writers.pop(segment_no, None)
+            if writer is not None:
+                self._submit(writer.close)
 
     def close(self) -> None:
         """Closes every file; called when the trail's thread has ended."""

@@ -1,0 +1,6 @@
+"""``python -m elspeth``."""
+
+from elspeth.cli import main
+
+if __name__ == "__main__":
+    main()

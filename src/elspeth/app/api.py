@@ -1,0 +1,129 @@
+"""The Python API: ``elspeth.run``, ``elspeth.resume``, ``elspeth.open``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from elspeth.app import reports
+from elspeth.app.explanation import Explanation, explain_row
+from elspeth.app.runs import Conditions, RunResult, resume_run, start_run
+from elspeth.app.state import State, database_path
+from elspeth.core.landscape import LandscapeReader
+
+__all__ = ["Run", "Trail", "open", "resume", "run"]
+
+
+class Run:
+    """A run as this process left it. Raises nothing by itself: ``status`` and ``exit_code`` tell how it went."""
+
+    def __init__(self, result: RunResult) -> None:
+        self._result = result
+        self.id = result.run_id
+        self.status = result.status.word
+        self.exit_code = result.exit_code
+        self.error = result.error
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows by sink or by the way they failed."""
+        with LandscapeReader(self._result.database) as reader:
+            status = reports.run_status(reader, reader.run(self.id))
+        counts: dict[str, int] = {}
+        for entry in status["rows"]["outcomes"]:
+            name = entry["sink"] if entry["outcome"] in {"completed", "routed"} else entry["outcome"]
+            counts[name] = counts.get(name, 0) + entry["rows"]
+        return counts
+
+    def explain(self, *, row: int | None = None, key: str | None = None) -> Explanation:
+        """One row from source to sink."""
+        with LandscapeReader(self._result.database) as reader:
+            return explain_row(reader, reader.run(self.id), row=row, key=key)
+
+
+class Trail:
+    """A Landscape opened for reading."""
+
+    def __init__(self, database: Path) -> None:
+        self._reader = LandscapeReader(database)
+
+    def __enter__(self) -> Trail:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the database."""
+        self._reader.close()
+
+    def runs(self) -> Iterator[dict[str, Any]]:
+        """All runs, the newest first."""
+        return reports.runs(self._reader)
+
+    def rows(self, run: Run | str) -> Iterator[dict[str, Any]]:
+        """The rows of a run with their outcomes."""
+        return self._view("v_rows", run)
+
+    def batches(self, run: Run | str) -> Iterator[dict[str, Any]]:
+        """The batches of a run."""
+        return self._view("v_batches", run)
+
+    def calls(self, run: Run | str, *, status: str | None = None) -> Iterator[dict[str, Any]]:
+        """The external calls of a run; ``status`` is success or error."""
+        return reports.calls(self._reader, self._reader.run(_id_of(run)), status=status)
+
+    def explain(self, run: Run | str, *, row: int | None = None, key: str | None = None) -> Explanation:
+        """One row from source to sink."""
+        return explain_row(self._reader, self._reader.run(_id_of(run)), row=row, key=key)
+
+    def payload(self, sha256: str) -> bytes:
+        """The recorded bytes with that SHA-256 (64 hexadecimal digits)."""
+        return b"".join(reports.payload_chunks(self._reader, sha256))
+
+    def _view(self, view: str, run: Run | str) -> Iterator[dict[str, Any]]:
+        header = self._reader.run(_id_of(run))
+        return self._reader.dicts(f"SELECT * FROM {view} WHERE run_id = ?", header.run_id)  # noqa: S608
+
+
+def run(
+    pipeline: str | Path,
+    *,
+    db: str | None = None,
+    limit: int | None = None,
+    new: bool = False,
+    wait_s: float | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Run:
+    """Runs a pipeline file and waits for remote work, at most ``wait_s`` seconds if given.
+
+    Raises `PipelineError`, `UsageError` or `CredentialsError` when nothing was begun.
+    """
+    conditions = _conditions(wait_s, environ)
+    state = State.find(Path.cwd())
+    return Run(start_run(Path(pipeline), state=state, conditions=conditions, db=db, limit=limit, allow_second=new))
+
+
+def resume(
+    run: str = "latest",
+    *,
+    db: str | None = None,
+    wait_s: float | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Run:
+    """Goes on with a run by id, unique prefix or ``latest``."""
+    return Run(resume_run(run, state=State.find(Path.cwd()), conditions=_conditions(wait_s, environ), db=db))
+
+
+def open(database: str | Path) -> Trail:
+    """Opens a Landscape for reading; raises `MissingTrailError` when it does not exist."""
+    return Trail(database_path(str(database)))
+
+
+def _conditions(wait_s: float | None, environ: Mapping[str, str] | None) -> Conditions:
+    return Conditions(wait_s=wait_s) if environ is None else Conditions(wait_s=wait_s, environ=environ)
+
+
+def _id_of(run: Run | str) -> str:
+    return run if isinstance(run, str) else run.id

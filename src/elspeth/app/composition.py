@@ -1,0 +1,167 @@
+"""The composition root: from a pipeline's description to a plan with live plugins.
+
+This is the one place that knows both the configuration and the plugins. Whether the
+description was read from a file or from the trail makes no difference here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+from elspeth.contracts import BatchTransform, Diagnostic, Fields, FieldType, NodeKind, PipelineError, Sink, Source
+from elspeth.core.canonical import RowCodec
+from elspeth.core.config import GateStep, Pipeline, PluginStep
+from elspeth.core.graph import Graph, trace_fields
+from elspeth.engine.plan import ERROR_FIELD, SOURCE_NODE, Plan, SinkPlan, Step
+from elspeth.plugins.registry import Registry, is_batch_transform
+
+__all__ = ["build_plan", "needs_simulator", "secrets_of"]
+
+_REJECTED_FIELDS: dict[str, FieldType | None] = {
+    "row": FieldType.INT,
+    "code": FieldType.STR,
+    "message": FieldType.STR,
+    "raw": FieldType.STR,
+    "raw_base64": FieldType.STR,
+}
+
+
+def build_plan(
+    pipeline: Pipeline,
+    registry: Registry,
+    *,
+    simulator_url: str | None = None,
+    source_fields: Fields | None = None,
+) -> Plan:
+    """Builds every plugin and follows the fields through the graph; raises `PipelineError` with all faults.
+
+    ``source_fields`` are those recorded of a run that has begun: its source may be gone by now.
+    """
+    graph = pipeline.graph
+    source: Source = registry.find("source", pipeline.source.plugin).load()(
+        pipeline.source.options, schema=pipeline.source.schema
+    )
+    steps = {
+        number: _step(step, number, graph, registry, simulator_url)
+        for number, step in enumerate(pipeline.steps, start=1)
+    }
+    traced = trace_fields(
+        graph,
+        source.fields() if source_fields is None else source_fields,
+        lambda number, fields: _output_fields(steps[number], fields),
+        lambda number: steps[number].gate,
+    )
+    diagnostics = list(traced.diagnostics)
+    diagnostics += _key_faults(pipeline, traced.inputs[SOURCE_NODE])
+    sinks, faults = _sinks(pipeline, graph, registry, traced.inputs)
+    if diagnostics or faults:
+        raise pipeline.located([*diagnostics, *faults])
+    targets = graph.successors(SOURCE_NODE)
+    first = targets["next"]
+    if first is None:
+        raise RuntimeError("the source leads somewhere")
+    return Plan(
+        name=pipeline.name,
+        graph=graph,
+        source=source,
+        key_field=pipeline.source.key,
+        steps=steps,
+        sinks=sinks,
+        codecs={number: RowCodec(fields) for number, fields in traced.outputs.items()},
+        first=first,
+        on_invalid=targets["on_invalid"],
+        max_error_rate=pipeline.limits.max_error_rate,
+        max_attempts=pipeline.retry.max_attempts,
+        initial_backoff_s=pipeline.retry.initial_seconds,
+        max_backoff_s=pipeline.retry.max_seconds,
+        names={node.number: node.name for node in graph.nodes},
+        fields={**traced.outputs, **{number: sink.fields for number, sink in sinks.items()}},
+    )
+
+
+def needs_simulator(pipeline: Pipeline) -> bool:
+    """Whether some step's endpoint is the built-in simulator."""
+    return any(getattr(options, "uses_simulator", False) for options in pipeline.plugin_options())
+
+
+def secrets_of(pipeline: Pipeline) -> list[str]:
+    """The values of all secrets that the pipeline names, and of a proxy's password, for the redactor.
+
+    Raises `CredentialsError` for one that is not set, unless the pipeline says that it may be missing.
+    """
+    found = [secret.reveal() for secret in pipeline.secrets()]
+    found += [password for proxy in getproxies().values() if (password := urlsplit(proxy).password)]
+    return [secret for secret in found if secret]
+
+
+def _step(
+    step: PluginStep | GateStep, number: int, graph: Graph, registry: Registry, simulator_url: str | None
+) -> Step:
+    targets = graph.successors(number)
+    if isinstance(step, GateStep):
+        return Step(number=number, name=step.name, targets=targets, gate=step.expression)
+    loaded = registry.find("transform", step.plugin).load()
+    if is_batch_transform(loaded):
+        batch: BatchTransform = loaded(step.options, step=step.name, simulator_url=simulator_url)
+        return Step(number=number, name=step.name, targets=targets, batch=batch)
+    return Step(number=number, name=step.name, targets=targets, transform=loaded(step.options))
+
+
+def _output_fields(step: Step, fields: Fields) -> Fields:
+    transform = step.transform or step.batch
+    return fields if transform is None else transform.output_fields(fields)
+
+
+def _key_faults(pipeline: Pipeline, fields: Fields) -> list[Diagnostic]:
+    key = pipeline.source.key
+    if key is None or key in fields or fields.is_open:
+        return []
+    return [
+        Diagnostic(
+            path=("source", "key"),
+            code="FIELD_UNKNOWN",
+            message=f"the source has no field {key!r}",
+            hint=f"its fields are {', '.join(fields.names)}",
+        )
+    ]
+
+
+def _sinks(
+    pipeline: Pipeline, graph: Graph, registry: Registry, inputs: Mapping[int, Fields]
+) -> tuple[dict[int, SinkPlan], list[Diagnostic]]:
+    sinks: dict[int, SinkPlan] = {}
+    faults: list[Diagnostic] = []
+    for node in graph.nodes:
+        if node.kind is not NodeKind.SINK:
+            continue
+        section = pipeline.sinks[node.name]
+        sink: Sink = registry.find("sink", section.plugin).load()(section.options)
+        fields = _sink_fields(graph, node.number, inputs[node.number])
+        try:
+            sink.header(fields)
+        except PipelineError as error:
+            prefix: tuple[str | int, ...] = ("sinks", node.name)
+            faults += [dataclasses.replace(d, path=prefix + d.path) for d in error.diagnostics]
+        sinks[node.number] = SinkPlan(
+            number=node.number,
+            name=node.name,
+            sink=sink,
+            fields=fields,
+            path=sink.path,
+            must_not_exist=getattr(section.options, "if_exists", "replace") == "error",
+        )
+    return sinks, faults
+
+
+def _sink_fields(graph: Graph, number: int, fields: Fields) -> Fields:
+    """The fields of a sink's rows: those that arrive, the reason of failed ones, the shape of rejected ones."""
+    types = dict(fields.types)
+    labels = {edge.label for edge in graph.edges if edge.target == number}
+    if "on_error" in labels:
+        types[ERROR_FIELD] = FieldType.JSON
+    if "on_invalid" in labels:
+        types = {**types, **{name: kind for name, kind in _REJECTED_FIELDS.items() if name not in types}}
+    return Fields(types, fields.is_open)

@@ -1,0 +1,125 @@
+"""The explanation of a row, for programs and for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from elspeth.core.landscape import LandscapeReader, RunHeader
+from elspeth.core.landscape.lineage import Lineage
+
+__all__ = ["SIMULATED", "Explanation", "explain_row"]
+
+SIMULATED = "SIMULATED ANSWERS: they come from the built-in simulator, not from a model."
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One row from source to sink. ``str()`` is for people, `to_dict` for programs."""
+
+    content: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The shape of ``explain --json``."""
+        return self.content
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self.content))
+
+
+def explain_row(
+    reader: LandscapeReader, run: RunHeader, *, row: int | None = None, key: str | None = None
+) -> Explanation:
+    """Explains a row by index or by key; raises `TrailError` when a hash does not fit."""
+    lineage = Lineage(reader, run)
+    if row is None:
+        row = lineage.row_of_key(key or "")
+    return Explanation(lineage.explain(row))
+
+
+def _lines(content: dict[str, Any]) -> Iterator[str]:
+    row = content["row"]
+    yield f"run {content['run']}  {content['pipeline']}"
+    if content["simulated"]:
+        yield SIMULATED
+    key = f"  key {row['key']}" if row["key"] is not None else ""
+    yield f"row {row['index']}  source line {row['line']}{key}"
+    yield f"  sha256 {row['hash']}"
+    if row["data"] is None:
+        yield f"  rejected: {row['error']['code']}: {row['error']['message']}"
+        yield f"  raw: {row['raw']!r}"
+    else:
+        yield from _object(row["data"])
+    for number, step in enumerate(content["steps"], start=1):
+        yield ""
+        yield from _step_lines(number, step)
+    yield ""
+    yield from _outcome_lines(content["outcomes"])
+    yield "every hash of this row's bytes was checked"
+
+
+def _step_lines(number: int, step: dict[str, Any]) -> Iterator[str]:
+    yield f"step {number}  {step['name']} ({step['plugin']})  {step['status']}"
+    if "gate" in step:
+        gate = step["gate"]
+        yield f"  rule: {gate['expression']}"
+        yield f"  values: {_compact(gate['values'])}"
+        yield f"  route: {gate['route']}"
+    for attempt in step.get("attempts", ()):
+        yield from _attempt_lines(attempt)
+    if "error" in step:
+        yield f"  error: {step['error']['code']}: {step['error']['message']}"
+        if "detail" in step["error"]:
+            yield f"  detail: {_compact(step['error']['detail'])}"
+    elif step["output"] is None:
+        yield "  waits for the provider"
+    elif step["output"] == step["input"]:
+        yield "  row unchanged"
+    else:
+        yield from _changes(step["input"], step["output"])
+
+
+def _attempt_lines(attempt: dict[str, Any]) -> Iterator[str]:
+    where = f"attempt {attempt['attempt'] + 1}, batch {attempt['batch']}"
+    yield f"  {where} (calls {', '.join(attempt['call_ids']) or '-'})"
+    for name in ("request", "reply"):
+        part = attempt[name]
+        if part is None:
+            yield f"    no {name} yet"
+            continue
+        yield f"    {name}: line {part['file_line']} of the {part['file']} file, sha256 {part['sha256']}"
+        yield f"      {part['line'].rstrip()}"
+
+
+def _outcome_lines(outcomes: list[dict[str, Any]]) -> Iterator[str]:
+    if not outcomes:
+        yield "outcome: none yet"
+    for outcome in outcomes:
+        reason = f" ({outcome['reason']})" if outcome["reason"] else ""
+        yield f"outcome: {outcome['outcome']}{reason}"
+        if outcome["sink"] is None:
+            yield "  discarded"
+        else:
+            yield f"  sink {outcome['sink']}, line {outcome['line']} of {outcome['path'] or 'its unfinished file'}"
+
+
+def _object(value: dict[str, Any]) -> Iterator[str]:
+    for name, field in value.items():
+        yield f"  {name}: {_compact(field)}"
+
+
+def _changes(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
+    for name, field in after.items():
+        if name not in before:
+            yield f"  + {name}: {_compact(field)}"
+        elif before[name] != field:
+            yield f"  ~ {name}: {_compact(before[name])} -> {_compact(field)}"
+    for name in before:
+        if name not in after:
+            yield f"  - {name}"
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,312 @@
+"""What a run would send, found out without sending anything.
+
+The rows come through the same source, the same boundary and the same processor as in a
+run, so what is counted and shown is what the run will count and send. Nothing reaches
+the project's trail; a scratch one, thrown away at the end, remembers the keys that have
+been read, so that memory stays flat however many rows there are.
+
+Only what does not depend on answers can be forecast: a batch step that takes rows which
+came home from another one is named, not counted.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, TypeAlias
+
+import httpx2
+
+from elspeth import __version__
+from elspeth.contracts import BatchLimits, CallStatus, CallType, Outcome, RowError, SourceBatch, UsageError
+from elspeth.core.calls import NetworkGuard, Redactor
+from elspeth.core.clock import SystemClock
+from elspeth.core.landscape import (
+    LandscapeReader,
+    LandscapeRecorder,
+    NewRun,
+    create_database,
+    create_run,
+    open_journal,
+)
+from elspeth.engine.admission import Admission, Admitted, key_text
+from elspeth.engine.batches import custom_id
+from elspeth.engine.context import StepContext
+from elspeth.engine.plan import SOURCE_NODE, Plan, Step
+from elspeth.engine.processor import Processor
+from elspeth.engine.tokens import Arrival, Token
+
+__all__ = ["BYTES_A_TOKEN", "Ending", "Forecast", "StepForecast", "forecast"]
+
+BYTES_A_TOKEN = 4
+"""Rule of thumb for English text; a request's JSON around the prompt counts too, so it is rather too high."""
+
+Request: TypeAlias = tuple[int, Token, bytes]
+"""A step's number, the row and its request line, as `Sweep.requests` has them."""
+
+_ROWS_A_MICRO_BATCH = 256
+_ROWS_A_COMMIT = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepForecast:
+    """What a batch step would send. ``waits_for`` names the batch steps whose answers bring it rows to come."""
+
+    name: str
+    requests: int
+    files: int
+    bytes: int
+    waits_for: tuple[str, ...]
+
+    @property
+    def estimated_tokens(self) -> int:
+        """Tokens of the requests, by the rule of thumb."""
+        return self.bytes // BYTES_A_TOKEN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How rows end without having been sent. ``step`` and ``code`` are None unless they failed there."""
+
+    outcome: Outcome
+    step: str | None
+    code: str | None
+    sink: str | None
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What a run would do before the first answer: ``rows`` are those of ``steps`` and ``endings`` together.
+
+    ``lines`` are the first request lines, verbatim and without their newlines.
+    """
+
+    pipeline: str
+    rows: int
+    steps: Sequence[StepForecast]
+    endings: Sequence[Ending]
+    lines: Sequence[bytes]
+
+
+def forecast(plan: Plan, *, secrets: Sequence[str], limit: int | None = None, show: int = 0) -> Forecast:
+    """Reads the source, the first ``limit`` rows of it, and counts; keeps the first ``show`` request lines.
+
+    Raises `SourceError` when the source cannot be read to its end.
+    """
+    tally = _Tally(plan, show)
+    redactor = Redactor(secrets)
+    clock = SystemClock()
+    with _scratch_trail(plan.name) as (reader, recorder), NetworkGuard() as guard:
+        admission = Admission(
+            codec=plan.codecs[SOURCE_NODE],
+            key_field=plan.key_field,
+            on_invalid=plan.on_invalid,
+            redactor=redactor,
+            recorder=recorder,
+            reader=reader,
+        )
+        processor = Processor(
+            plan,
+            context_of=lambda step: _NoWayOut(
+                step=step.name, node_no=step.number, recorder=recorder, redactor=redactor, clock=clock
+            ),
+            redactor=redactor,
+            guard=guard,
+            clock=clock,
+            request_line=_request_line,
+        )
+        keys = _Keys(plan.key_field, admission, recorder)
+        for batch in _batches(plan, limit):
+            admitted = _below(admission.admit(batch), limit)
+            keys.remember(admitted.tokens)
+            sweep = processor.sweep(admitted.tokens, plan.first)
+            tally.count(admitted, sweep.arrivals, sweep.requests)
+    return tally.result()
+
+
+class _NoWayOut(StepContext):
+    """The context of a step while nothing may be sent."""
+
+    def http(self, service: str) -> httpx2.Client:
+        self._refuse(service)
+
+    def record_call(
+        self,
+        call_type: CallType,
+        status: CallStatus,  # noqa: ARG002
+        request_data: bytes | Mapping[str, Any],  # noqa: ARG002
+        response_data: bytes | Mapping[str, Any] | None = None,  # noqa: ARG002
+        error: Mapping[str, Any] | None = None,  # noqa: ARG002
+        latency_ms: float | None = None,  # noqa: ARG002
+    ) -> str:
+        self._refuse(call_type.word)
+
+    def _refuse(self, system: str) -> NoReturn:
+        raise UsageError(
+            f"step {self.step!r} calls an external system ({system}), so what follows it cannot be forecast",
+            hint="A run does it: elspeth run FILE --limit 10 tries it with a few rows.",
+        )
+
+
+class _Keys:
+    """Remembers the keys of a source in the scratch trail, where `Admission` looks for those it has seen."""
+
+    def __init__(self, field: str | None, admission: Admission, recorder: LandscapeRecorder) -> None:
+        self._field = field
+        self._admission = admission
+        self._recorder = recorder
+        self._rows_since_commit = 0
+
+    def remember(self, tokens: Sequence[Token]) -> None:
+        """Takes the keys of a micro-batch."""
+        if self._field is None:
+            return
+        for token in tokens:
+            self._recorder.add_key(key_text(token.row.get(self._field)), token.index)
+        self._rows_since_commit += len(tokens)
+        if self._rows_since_commit >= _ROWS_A_COMMIT:
+            self._recorder.journal.commit()
+            self._admission.forget_older_keys()
+            self._rows_since_commit = 0
+
+
+class _Filling:
+    """The files of a batch step, as the engine fills them: a request that does not fit begins the next file."""
+
+    def __init__(self, limits: BatchLimits) -> None:
+        self._limits = limits
+        self.requests = self.bytes = self.files = 0
+        self._requests_in_file = self._bytes_in_file = 0
+
+    def add(self, line: bytes) -> None:
+        """Takes one request."""
+        is_full = (
+            self._requests_in_file + 1 > self._limits.max_requests
+            or self._bytes_in_file + len(line) > self._limits.max_bytes
+        )
+        if self.files == 0 or is_full:
+            self.files += 1
+            self._requests_in_file = self._bytes_in_file = 0
+        self._requests_in_file += 1
+        self._bytes_in_file += len(line)
+        self.requests += 1
+        self.bytes += len(line)
+
+
+class _Tally:
+    """Counts what became of the rows."""
+
+    def __init__(self, plan: Plan, show: int) -> None:
+        self._plan = plan
+        self._show = show
+        self._rows = 0
+        self._endings: Counter[tuple[Outcome, int | None, str | None, int | None]] = Counter()
+        self._fillings = {step.number: _Filling(step.batch.limits) for step in plan.batch_steps if step.batch}
+        self._lines: list[bytes] = []
+
+    def count(self, admitted: Admitted, arrivals: Sequence[Arrival], requests: Sequence[Request]) -> None:
+        """Takes what became of one micro-batch."""
+        self._rows += len(admitted.tokens) + len(admitted.rejected)
+        for rejected in admitted.rejected:
+            self._endings[Outcome.QUARANTINED, SOURCE_NODE, rejected.error.code, self._plan.on_invalid] += 1
+        for arrival in arrivals:
+            code = None if arrival.error is None else str(arrival.error["code"])
+            self._endings[arrival.outcome, arrival.step_no, code, arrival.sink_no] += 1
+        for number, _, line in requests:
+            self._fillings[number].add(line)
+            if len(self._lines) < self._show:
+                self._lines.append(line.removesuffix(b"\n"))
+
+    def result(self) -> Forecast:
+        """The forecast, in the order of the graph."""
+        names: dict[int | None, str] = dict(self._plan.names.items())
+        endings = sorted(self._endings.items(), key=lambda item: [str(part) for part in item[0]])
+        return Forecast(
+            pipeline=self._plan.name,
+            rows=self._rows,
+            steps=tuple(self._step(step) for step in self._plan.batch_steps),
+            endings=tuple(
+                Ending(outcome=outcome, step=names.get(step), code=code, sink=names.get(sink), rows=rows)
+                for (outcome, step, code, sink), rows in endings
+            ),
+            lines=tuple(self._lines),
+        )
+
+    def _step(self, step: Step) -> StepForecast:
+        filling = self._fillings[step.number]
+        return StepForecast(
+            name=step.name,
+            requests=filling.requests,
+            files=filling.files,
+            bytes=filling.bytes,
+            waits_for=tuple(
+                other.name for other in self._plan.batch_steps if step.number in _beyond(self._plan, other)
+            ),
+        )
+
+
+def _beyond(plan: Plan, step: Step) -> set[int]:
+    """The nodes that rows may reach after ``step``; every edge leads to a later node, so one pass finds them."""
+    found = {step.number}
+    for edge in plan.graph.edges:
+        is_way_on = edge.source in found and edge.target is not None and edge.label != "on_error"
+        if is_way_on and edge.target is not None:
+            found.add(edge.target)
+    return found - {step.number}
+
+
+def _batches(plan: Plan, limit: int | None) -> Iterator[SourceBatch]:
+    """The source's records, at least the first ``limit`` of them."""
+    if limit == 0:
+        return
+    for batch in plan.source.read(None, size=_ROWS_A_MICRO_BATCH):
+        yield batch
+        if limit is not None and batch.end.next_row >= limit:
+            return
+
+
+def _below(admitted: Admitted, limit: int | None) -> Admitted:
+    """The rows and rejected records below the limit."""
+    if limit is not None:
+        admitted.tokens = [token for token in admitted.tokens if token.index < limit]
+        admitted.rejected = [rejected for rejected in admitted.rejected if rejected.index < limit]
+    return admitted
+
+
+def _request_line(step: Step, token: Token) -> bytes | RowError:
+    if step.batch is None:
+        raise RuntimeError("only batch transforms make requests")
+    return step.batch.request_line(token.row, custom_id(token.index, 0))
+
+
+@contextmanager
+def _scratch_trail(pipeline: str) -> Iterator[tuple[LandscapeReader, LandscapeRecorder]]:
+    """A trail of no run, in a temporary folder that is gone afterwards."""
+    clock = SystemClock()
+    with tempfile.TemporaryDirectory(prefix="elspeth-plan-") as name:
+        database = Path(name) / "scratch.db"
+        create_database(database)
+        new = NewRun(
+            pipeline=pipeline,
+            mode="plan",
+            folder=Path(name),
+            config_json="{}",
+            payloads=Path(name) / "payloads",
+            code_version=__version__,
+            row_limit=None,
+        )
+        with LandscapeReader(database) as reader:
+            run = reader.run_numbered(create_run(database, new, clock=clock))
+            journal = open_journal(reader, run, clock=clock)
+            try:
+                yield (
+                    reader,
+                    LandscapeRecorder(journal, run_id=run.run_id, started_at=run.started_at, code_version=__version__),
+                )
+            finally:
+                journal.close()

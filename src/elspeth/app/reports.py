@@ -1,0 +1,154 @@
+"""What the trail says of runs, as plain dicts: the answers of ``runs``, ``status``, ``calls``, ``payload``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from elspeth.contracts import MissingTrailError, RunStatus, UsageError
+from elspeth.core.landscape import LandscapeReader, Payloads, RunHeader
+from elspeth.core.landscape.tally import count_outcomes, count_usage, describe_batches, row_equation
+
+__all__ = ["call_record", "calls", "payload_chunks", "run_status", "runs"]
+
+
+def runs(reader: LandscapeReader) -> Iterator[dict[str, Any]]:
+    """All runs, the newest first, in the shape of ``runs --json``."""
+    for run_id, run_no, pipeline, status, started_at in reader.query(
+        "SELECT r.run_id, r.run_no, r.pipeline, v.status, v.started_at FROM runs r "
+        "JOIN v_runs v ON v.run_id = r.run_id ORDER BY r.run_no DESC"
+    ):
+        frontier = reader.frontier(run_no)
+        source = frontier.get("source") or {}
+        yield {
+            "id": run_id,
+            "pipeline": pipeline,
+            "status": status or "running",
+            "started_at": started_at,
+            "rows": source.get("next_row", 0),
+            "cost_usd": None,
+            "simulated": reader.is_simulated(reader.run_numbered(run_no)),
+        }
+
+
+def run_status(reader: LandscapeReader, run: RunHeader) -> dict[str, Any]:
+    """Where one run stands."""
+    status, detail = reader.status(run.run_no)
+    frontier = reader.frontier(run.run_no)
+    rows = int((frontier.get("source") or {}).get("next_row", 0))
+    counts = detail.get("outcomes") or count_outcomes(reader, run.run_no)
+    usage = detail.get("usage") or count_usage(reader, run.run_no)
+    return {
+        "schema_version": 1,
+        "run": run.run_id,
+        "pipeline": run.pipeline,
+        "status": status.word,
+        "simulated": reader.is_simulated(run),
+        "rows": {
+            "read": rows,
+            "is_source_done": bool(frontier.get("is_source_done", False)),
+            "out": int(frontier.get("released", 0)),
+            "equation": row_equation(rows, counts),
+            "outcomes": counts,
+        },
+        "batches": describe_batches(reader, run.run_no),
+        "usage": usage,
+        "is_over_error_rate": bool(detail.get("is_over_error_rate", False)),
+        "reason": detail.get("message"),
+        "hint": detail.get("hint"),
+        "exit_code": detail.get("exit_code"),
+        "next": None if status is RunStatus.COMPLETED else f"elspeth resume {run.run_id}",
+    }
+
+
+def calls(
+    reader: LandscapeReader,
+    run: RunHeader,
+    *,
+    status: str | None = None,
+    operation: str | None = None,
+    batch: int | None = None,
+    step: str | None = None,
+) -> Iterator[dict[str, Any]]:
+    """The external calls of a run, in order, as `v_calls` shows them."""
+    if status not in (None, "success", "error"):
+        raise UsageError(f"a call's status is success or error, not {status!r}")
+    wanted = {"status": status, "operation": operation, "batch": batch, "step": step}
+    filters = {name: value for name, value in wanted.items() if value is not None}
+    conditions = "".join(f" AND {name} = ?" for name in filters)
+    sql = f"SELECT * FROM v_calls WHERE run_id = ?{conditions}"  # noqa: S608 - the names are ours
+    yield from reader.dicts(sql, run.run_id, *filters.values())
+
+
+def call_record(reader: LandscapeReader, call_id: str) -> dict[str, Any]:
+    """One call with its envelope. ``call_id`` is RUN:NUMBER, the run as elsewhere."""
+    reference, mark, number = call_id.rpartition(":")
+    if not mark or not number.isdigit():
+        raise UsageError(f"{call_id!r} is no call id", hint="A call id is RUN:NUMBER, as `elspeth calls` shows it.")
+    run = reader.run(reference)
+    found = list(reader.dicts("SELECT * FROM v_calls WHERE call_id = ?", f"{run.run_id}:{int(number)}"))
+    if not found:
+        raise MissingTrailError(f"run {run.run_id} has no call {number}")
+    ((ref, digest),) = reader.query(
+        "SELECT envelope_ref, envelope_hash FROM calls WHERE run_no = ? AND call_no = ?", run.run_no, int(number)
+    )
+    envelope = Payloads(reader, run).body_at(ref, digest).decode()
+    return {"schema_version": 1, **found[0], "envelope": envelope}
+
+
+def payload_chunks(reader: LandscapeReader, digest_hex: str) -> Iterator[bytes]:
+    """The recorded bytes with that SHA-256, whatever they are: a body, a file, a row, a line of a batch."""
+    digest = _digest(digest_hex)
+    for run_no, ref in _bodies(reader, digest):
+        yield from Payloads(reader, reader.run_numbered(run_no)).chunks(ref, digest)
+        return
+    from elspeth.core.landscape.rows import TrailRows
+
+    for run_no, row_index, commit_no in _row_versions(reader, digest):
+        run = reader.run_numbered(run_no)
+        rows = TrailRows(reader, run, Payloads(reader, run))
+        (row,) = rows.fetch([row_index])
+        yield rows.raw(row) if row.is_rejected else rows.data(row, (0, digest, commit_no))
+        return
+    for run_no, segment_no, start, length in reader.query(
+        "SELECT run_no, segment_no, start, length FROM batch_members WHERE line_hash = ? LIMIT 1", digest
+    ):
+        payloads = Payloads(reader, reader.run_numbered(run_no))
+        yield from payloads.chunks(f"{segment_no}:{start}:{length}", digest)
+        return
+    raise MissingTrailError(f"no recorded payload has the SHA-256 {digest_hex}")
+
+
+def _bodies(reader: LandscapeReader, digest: bytes) -> list[tuple[int, str]]:
+    return [
+        (run_no, ref)
+        for run_no, ref in reader.query(
+            "SELECT run_no, request_ref FROM calls WHERE request_hash = ?1 "
+            "UNION ALL SELECT run_no, response_ref FROM calls WHERE response_hash = ?1 "
+            "UNION ALL SELECT run_no, envelope_ref FROM calls WHERE envelope_hash = ?1 "
+            "UNION ALL SELECT run_no, request_ref FROM call_intents WHERE request_hash = ?1 "
+            "UNION ALL SELECT run_no, ref FROM run_files WHERE hash = ?1 LIMIT 1",
+            digest,
+        )
+    ]
+
+
+def _row_versions(reader: LandscapeReader, digest: bytes) -> list[tuple[int, int, int]]:
+    return [
+        (run_no, row_index, commit_no)
+        for run_no, row_index, commit_no in reader.query(
+            "SELECT run_no, row_index, commit_no FROM rows WHERE data_hash = ?1 "
+            "UNION ALL SELECT run_no, row_index, commit_no FROM node_states WHERE output_hash = ?1 LIMIT 1",
+            digest,
+        )
+    ]
+
+
+def _digest(text: str) -> bytes:
+    try:
+        digest = bytes.fromhex(text)
+    except ValueError:
+        digest = b""
+    if len(digest) != 32:
+        raise UsageError(f"{text[:80]!r} is no SHA-256", hint="It has 64 hexadecimal digits.")
+    return digest

@@ -1,0 +1,344 @@
+"""Running and resuming: one way in for a pipeline file, one for a recorded run, the same road after that.
+
+    load and check -> record the run -> lock it -> execute -> record how it ended
+
+Whatever ends a run, its last event says so, and the result carries the exit code, the
+reason and what to do next.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from elspeth import __version__
+from elspeth.app.composition import build_plan, needs_simulator, secrets_of
+from elspeth.app.simulation import SimulatorProcess
+from elspeth.app.state import State, database_path
+from elspeth.contracts import (
+    BatchPendingError,
+    ElspethError,
+    Fields,
+    FieldType,
+    NodeKind,
+    RunStatus,
+    StoppedError,
+    UsageError,
+)
+from elspeth.core.calls import NetworkGuard, Redactor
+from elspeth.core.canonical import compact_json
+from elspeth.core.clock import SystemClock
+from elspeth.core.config import Pipeline, RecordedAssets, load_pipeline
+from elspeth.core.config.environment import read_dotenv
+from elspeth.core.landscape import (
+    LandscapeReader,
+    LandscapeRecorder,
+    NewRun,
+    Payloads,
+    RunHeader,
+    create_database,
+    create_run,
+    open_journal,
+)
+from elspeth.core.landscape.locks import RunLock
+from elspeth.engine.orchestrator import Orchestrator, Progress, Waiting
+from elspeth.engine.plan import SOURCE_NODE, Plan, Step
+from elspeth.plugins.registry import Registry
+
+__all__ = ["Conditions", "RunResult", "resume_run", "start_run"]
+
+_US = 1_000_000
+
+
+@dataclass(slots=True, kw_only=True)
+class Conditions:
+    """Under which a process works on a run. ``wait_s`` bounds the waiting for remote work, in seconds.
+
+    ``stop`` is set by whoever wants the run to end early, with ``stop_code`` as the exit code.
+    """
+
+    wait_s: float | None = None
+    submit_only: bool = False
+    on_progress: Callable[[Progress], None] = lambda _progress: None
+    on_start: Callable[[str], None] = lambda _run_id: None
+    stop: threading.Event = field(default_factory=threading.Event)
+    stop_code: int = 130
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """How a process's work on a run ended. ``error`` is what ended it, None when it completed."""
+
+    run_id: str
+    status: RunStatus
+    exit_code: int
+    database: Path
+    summary: Mapping[str, Any]
+    error: ElspethError | None = None
+
+
+def start_run(
+    path: Path,
+    *,
+    state: State,
+    conditions: Conditions,
+    db: str | None = None,
+    limit: int | None = None,
+    allow_second: bool = False,
+) -> RunResult:
+    """Runs a pipeline file. Raises `PipelineError`, `UsageError` or `CredentialsError` before anything is recorded."""
+    registry = Registry()
+    pipeline = load_pipeline(path, registry, environ=conditions.environ)
+    plan = build_plan(pipeline, registry)
+    secrets = secrets_of(pipeline)
+    database = _database_of(pipeline, state, db, conditions.environ)
+    state.create()
+    create_database(database)
+    state.point_to(database)
+    with LandscapeReader(database) as reader:
+        if not allow_second:
+            _refuse_second(reader, pipeline)
+        new = NewRun(
+            pipeline=pipeline.name,
+            mode="simulated" if needs_simulator(pipeline) else "run",
+            folder=pipeline.folder,
+            config_json=compact_json(pipeline.recorded()),
+            payloads=Path(pipeline.payloads.path or database.parent / "payloads"),
+            code_version=__version__,
+            row_limit=limit,
+        )
+        run = reader.run_numbered(create_run(database, new, clock=SystemClock()))
+        conditions.on_start(run.run_id)
+        work = _Work(pipeline, registry, reader=reader, run=run, state=state, conditions=conditions, secrets=secrets)
+        return work.execute(first=plan)
+
+
+def resume_run(reference: str, *, state: State, conditions: Conditions, db: str | None = None) -> RunResult:
+    """Goes on with a run, as recorded; a completed one is only reported."""
+    database = state.to_read(db, conditions.environ)
+    registry = Registry()
+    with LandscapeReader(database) as reader:
+        run = reader.run(reference)
+        status, detail = reader.status(run.run_no)
+        if status is RunStatus.COMPLETED:
+            code = 1 if detail.get("is_over_error_rate") else 0
+            return RunResult(run_id=run.run_id, status=status, exit_code=code, database=database, summary=detail)
+        pipeline = recorded_pipeline(reader, run, registry, environ=conditions.environ)
+        conditions.on_start(run.run_id)
+        work = _Work(
+            pipeline,
+            registry,
+            reader=reader,
+            run=run,
+            state=state,
+            conditions=conditions,
+            secrets=secrets_of(pipeline),
+        )
+        return work.execute(first=None if reader.frontier(run.run_no) else build_plan(pipeline, registry))
+
+
+def recorded_pipeline(
+    reader: LandscapeReader, run: RunHeader, registry: Registry, *, environ: Mapping[str, str]
+) -> Pipeline:
+    """The pipeline of a run, from the trail alone; secrets are looked up afresh."""
+    payloads = Payloads(reader, run)
+    files = {
+        name: payloads.body_at(ref, digest)
+        for name, ref, digest in reader.query("SELECT name, ref, hash FROM run_files WHERE run_no = ?", run.run_no)
+    }
+    config = json.loads(run.config_json)
+    dotenv, _ = read_dotenv(run.folder / ".env")
+    return Pipeline.from_recorded(config, registry, environ={**dotenv, **environ}, assets=RecordedAssets(files))
+
+
+class _Work:
+    """One process's work on one run."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        registry: Registry,
+        *,
+        reader: LandscapeReader,
+        run: RunHeader,
+        state: State,
+        conditions: Conditions,
+        secrets: list[str],
+    ) -> None:
+        self._pipeline = pipeline
+        self._registry = registry
+        self._reader = reader
+        self._run = run
+        self._state = state
+        self._conditions = conditions
+        self._redactor = Redactor(secrets)
+        self._clock = SystemClock(conditions.stop)
+
+    def execute(self, *, first: Plan | None) -> RunResult:
+        """Executes under the run's lock; ``first`` is the plan to define when the run is new."""
+        with RunLock(self._reader.database.parent, self._run.run_id):
+            try:
+                summary = self._orchestrate(first)
+            except ElspethError as error:
+                return self._ended(error)
+            except BaseException as error:
+                self._record_end(RunStatus.FAILED, {"message": f"a fault of elspeth: {type(error).__name__}"})
+                raise
+        code = 1 if summary.get("is_over_error_rate") else 0
+        return self._result(RunStatus.COMPLETED, code, summary, None)
+
+    def _orchestrate(self, first: Plan | None) -> Mapping[str, Any]:
+        with ExitStack() as stack:
+            recorder = self._recorder()
+            stack.callback(recorder.journal.close)
+            if first is not None:
+                _define(recorder, self._pipeline, first)
+            recorder.add_run_event(RunStatus.RUNNING)
+            url = None
+            if needs_simulator(self._pipeline):
+                url = stack.enter_context(SimulatorProcess(self._state.folder / "simulator")).url
+            guard = stack.enter_context(NetworkGuard())
+            orchestrator = Orchestrator(
+                build_plan(self._pipeline, self._registry, simulator_url=url, source_fields=self._source_fields()),
+                run=self._run,
+                reader=self._reader,
+                recorder=recorder,
+                redactor=self._redactor,
+                guard=guard,
+                clock=self._clock,
+                waiting=self._waiting(),
+                is_stopping=self._conditions.stop.is_set,
+                on_progress=self._conditions.on_progress,
+            )
+            stack.callback(orchestrator.close)
+            return orchestrator.execute()
+
+    def _source_fields(self) -> Fields | None:
+        """The fields of the source as the run began with them; None for a run that is only beginning."""
+        found = self._reader.query(
+            "SELECT fields_json FROM nodes WHERE run_no = ? AND node_no = ?", self._run.run_no, SOURCE_NODE
+        )
+        return _read_fields(found[0][0]) if found else None
+
+    def _recorder(self) -> LandscapeRecorder:
+        journal = open_journal(self._reader, self._run, clock=self._clock)
+        last = self._reader.frontier(self._run.run_no)
+        journal.checkpoint_with(lambda: last, {})
+        return LandscapeRecorder(
+            journal, run_id=self._run.run_id, started_at=self._run.started_at, code_version=__version__
+        )
+
+    def _waiting(self) -> Waiting:
+        wait_s = self._conditions.wait_s
+        deadline = None if wait_s is None else self._clock.now_us() + int(wait_s * _US)
+        return Waiting(deadline=deadline, submit_only=self._conditions.submit_only)
+
+    def _ended(self, error: ElspethError) -> RunResult:
+        """Records why the work ended before the run was complete."""
+        code = error.exit_code
+        match error:
+            case BatchPendingError():
+                status = RunStatus.PENDING
+            case StoppedError():
+                status, code = RunStatus.INTERRUPTED, self._conditions.stop_code
+            case _:
+                status = RunStatus.FAILED
+        detail = {
+            "code": type(error).__name__,
+            "message": self._redactor.redact_text(error.message),
+            "hint": None if error.hint is None else self._redactor.redact_text(error.hint),
+            "exit_code": code,
+        }
+        if isinstance(error, BatchPendingError):
+            detail["next_poll_at"] = error.next_poll_at
+        self._record_end(status, detail)
+        return self._result(status, code, detail, error)
+
+    def _record_end(self, status: RunStatus, detail: Mapping[str, Any]) -> None:
+        """Writes the last event through a journal of its own: what the failed one had gathered is dropped."""
+        recorder = self._recorder()
+        try:
+            recorder.add_run_event(status, detail)
+            recorder.journal.commit_durably()
+        finally:
+            recorder.journal.close()
+
+    def _result(
+        self, status: RunStatus, code: int, summary: Mapping[str, Any], error: ElspethError | None
+    ) -> RunResult:
+        return RunResult(
+            run_id=self._run.run_id,
+            status=status,
+            exit_code=code,
+            database=self._reader.database,
+            summary=summary,
+            error=error,
+        )
+
+
+def _define(recorder: LandscapeRecorder, pipeline: Pipeline, plan: Plan) -> None:
+    """Records what the run is made of."""
+    for node in plan.graph.nodes:
+        step = plan.steps.get(node.number)
+        recorder.journal.add(
+            "nodes",
+            node_no=node.number,
+            name=node.name,
+            kind=_kind(node.kind, step).value,
+            plugin=node.plugin,
+            expression=step.gate.text if step is not None and step.gate is not None else None,
+            fields_json=_fields_json(plan.fields[node.number]),
+        )
+    for edge in plan.graph.edges:
+        recorder.journal.add("edges", from_no=edge.source, label=edge.label, to_no=edge.target)
+    for path, data in pipeline.assets().items():
+        recorder.add_file(path, data)
+
+
+def _kind(kind: NodeKind, step: Step | None) -> NodeKind:
+    """The graph knows plugin steps as transforms; which of them are batch transforms the plan knows."""
+    return NodeKind.BATCH_TRANSFORM if step is not None and step.batch is not None else kind
+
+
+def _fields_json(fields: Fields) -> str:
+    types = [[name, None if kind is None else kind.value] for name, kind in fields.types.items()]
+    return compact_json({"fields": types, "is_open": fields.is_open})
+
+
+def _database_of(pipeline: Pipeline, state: State, db: str | None, environ: Mapping[str, str]) -> Path:
+    named = db or environ.get("ELSPETH_LANDSCAPE_URL")
+    if named:
+        return database_path(named)
+    return Path(pipeline.landscape.path) if pipeline.landscape.path else state.database
+
+
+def _refuse_second(reader: LandscapeReader, pipeline: Pipeline) -> None:
+    """Raises `UsageError` when a run of this pipeline and source is unfinished: its batches may be paid already."""
+    source = pipeline.recorded()["source"]
+    for run_no, run_id, config in reader.query(
+        "SELECT run_no, run_id, config_json FROM runs WHERE pipeline = ? ORDER BY run_no DESC", pipeline.name
+    ):
+        status, _ = reader.status(run_no)
+        if status is RunStatus.COMPLETED or json.loads(config)["source"] != source:
+            continue
+        paid = reader.query("SELECT 1 FROM call_intents WHERE run_no = ? LIMIT 1", run_no)
+        if status is RunStatus.FAILED and not paid:
+            continue
+        raise UsageError(
+            f"run {run_id} of this pipeline and source is {status.word}",
+            hint=f"Go on with it: elspeth resume {run_id}. To begin another one, and pay again: --new.",
+        )
+
+
+def _read_fields(text: str) -> Fields:
+    """The inverse of `_fields_json`."""
+    recorded = json.loads(text)
+    types = {name: None if kind is None else FieldType(kind) for name, kind in recorded["fields"]}
+    return Fields(types, recorded["is_open"])

@@ -1,0 +1,58 @@
+"""The command ``elspeth``: its parts, and how every error ends it.
+
+An error of ours is a message and a hint on stderr and its exit code; anything else is
+a bug, and says so. Command modules import what they need when they are called, so
+that ``elspeth --help`` starts fast.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from elspeth import __version__
+from elspeth.cli import pipeline_commands, run_commands, start_commands, trail_commands
+from elspeth.cli.output import print_error
+from elspeth.contracts import ElspethError
+
+__all__ = ["build_app", "main"]
+
+
+def build_app() -> typer.Typer:
+    """The application with every command."""
+    app = typer.Typer(
+        name="elspeth",
+        help="Data pipelines with language models whose every decision stands up to a formal inquiry.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+
+    @app.callback()
+    def options(
+        version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    ) -> None:
+        if version:
+            typer.echo(f"elspeth {__version__}")
+            raise typer.Exit
+
+    start_commands.register(app)
+    pipeline_commands.register(app)
+    run_commands.register(app)
+    trail_commands.register(app)
+    return app
+
+
+def main() -> None:
+    """Runs the command line and exits with its code."""
+    try:
+        build_app()()
+    except ElspethError as error:
+        print_error(error)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)

@@ -1,0 +1,115 @@
+"""What the commands print: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from elspeth.contracts import ElspethError, PipelineError
+
+__all__ = ["age", "note", "print_error", "print_json", "print_text", "status_lines"]
+
+_US = 1_000_000
+SIMULATED = "SIMULATED ANSWERS"
+
+
+def print_text(text: str) -> None:
+    """A result."""
+    sys.stdout.write(text + "\n")
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """A result as one JSON object."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def note(text: str) -> None:
+    """A word to whoever watches."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def print_error(error: ElspethError) -> None:
+    """What went wrong and what to do about it."""
+    if isinstance(error, PipelineError):
+        from elspeth.core.config import render_text
+
+        for diagnostic in error.diagnostics:
+            note(render_text(diagnostic))
+        note(f"elspeth: {error.message}; nothing was sent")
+        return
+    note(f"elspeth: {error.message}")
+    if error.hint:
+        note(f"  hint: {error.hint}")
+
+
+def status_lines(status: Mapping[str, Any], *, now_us: int | None = None) -> list[str]:
+    """Where a run stands, as people read it."""
+    now = int(datetime.now(UTC).timestamp() * _US) if now_us is None else now_us
+    batches = status["batches"]
+    done = sum(batch["phase"] == "harvested" for batch in batches)
+    rows = status["rows"]
+    head = f"run {status['run']}  {status['pipeline']}  {status['status'].upper()}"
+    if batches:
+        head += f"   {done} of {len(batches)} batches done"
+    head += f"   {rows['out']:,} of {rows['read']:,} rows out"
+    if not rows["is_source_done"]:
+        head += " (source not read to its end)"
+    lines = [head]
+    if status["simulated"]:
+        lines.append(SIMULATED)
+    lines += [_batch_line(batch, now) for batch in batches if batch["phase"] != "harvested"]
+    lines.append(rows["equation"])
+    lines += _usage_lines(status["usage"])
+    if status["is_over_error_rate"]:
+        lines.append("more rows failed than limits.max_error_rate allows")
+    if status["reason"]:
+        lines.append(str(status["reason"]))
+    if status["hint"]:
+        lines.append(f"  hint: {status['hint']}")
+    if status["next"]:
+        is_pending = status["status"] == "pending"
+        lines.append(f"{'Safe to close. Nothing polls until' if is_pending else 'Go on with'}: {status['next']}")
+    return lines
+
+
+def complete_line(status: Mapping[str, Any]) -> str:
+    """One line for a run that completed."""
+    parts = [f"complete: {status['rows']['equation']}", *_usage_lines(status["usage"])]
+    if status["simulated"]:
+        parts.append(SIMULATED)
+    return " · ".join(parts)
+
+
+def age(since_us: int, now_us: int) -> str:
+    """How long ago, in the two largest units."""
+    seconds = max(0, (now_us - since_us) // _US)
+    for size, unit, smaller, small_unit in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "m"), (60, "m", 1, "s")):
+        if seconds >= size:
+            return f"{seconds // size}{unit}{seconds % size // smaller:02d}{small_unit}"
+    return f"{seconds}s"
+
+
+def _batch_line(batch: Mapping[str, Any], now: int) -> str:
+    parts = [f"batch {batch['batch']}", str(batch.get("provider_status") or batch["phase"])]
+    if batch.get("total") is not None and batch.get("completed") is not None:
+        parts.append(f"{batch['completed']:,}/{batch['total']:,}")
+    elif batch.get("requests"):
+        parts.append(f"{batch['requests']:,} requests")
+    parts.append(f"age {age(batch.get('created_at') or batch['opened_at'], now)}")
+    if "polled_at" in batch:
+        parts.append(f"polled {age(batch['polled_at'], now)} ago")
+    if batch.get("unsure"):
+        parts.append(f"(whether {batch['unsure']} arrived is not known yet; it is looked up before anything is sent)")
+    elif batch.get("message"):
+        parts.append(f"({batch['message']})")
+    return "  ".join(parts)
+
+
+def _usage_lines(usage: Mapping[str, Mapping[str, int]]) -> list[str]:
+    if not usage:
+        return []
+    return ["models: " + ", ".join(f"{model} ×{counts.get('rows', 0):,}" for model, counts in usage.items())]

@@ -1,0 +1,168 @@
+"""``run`` and ``resume``."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from elspeth.cli.durations import parse_duration_s
+from elspeth.cli.output import complete_line, note, print_error, print_json, print_text, status_lines
+from elspeth.cli.progress import progress_printer
+from elspeth.contracts import BatchPendingError, RunStatus, UsageError
+
+if TYPE_CHECKING:
+    from elspeth.app.runs import Conditions, RunResult
+
+__all__ = ["register"]
+
+WaitOption = Annotated[str | None, typer.Option("--wait", metavar="D", help="Wait at most so long: 8s, 30m, 2h.")]
+NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Only submit; go on later with resume.")]
+DbOption = Annotated[str | None, typer.Option("--db", metavar="URL", help="The trail's database.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+ProgressOption = Annotated[str, typer.Option("--progress", metavar="HOW", help="auto, rich, plain or none.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("run")(run)
+    app.command("resume")(resume)
+
+
+def run(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The pipeline file.")],
+    wait: WaitOption = None,
+    no_wait: NoWaitOption = False,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Read at most N rows.")] = None,
+    new: Annotated[bool, typer.Option("--new", help="Begin even if a run of it is unfinished, and pay again.")] = False,
+    db: DbOption = None,
+    progress: ProgressOption = "auto",
+    json: JsonOption = False,
+) -> None:
+    """Run a pipeline and wait for remote work."""
+    from elspeth.app.runs import start_run
+    from elspeth.app.state import State
+
+    with _conditions(wait, no_wait, progress) as conditions:
+        result = start_run(
+            file,
+            state=State.find(Path.cwd()),
+            conditions=conditions,
+            db=db,
+            limit=limit,
+            allow_second=new,
+        )
+    _report(result, as_json=json)
+
+
+def resume(
+    reference: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="A run's id, a prefix of it, or latest.")
+    ] = None,
+    all_pending: Annotated[bool, typer.Option("--all", help="Go on with every pending run.")] = False,
+    wait: WaitOption = None,
+    no_wait: NoWaitOption = False,
+    db: DbOption = None,
+    progress: ProgressOption = "auto",
+    json: JsonOption = False,
+) -> None:
+    """Go on with a pending, interrupted, failed or killed run."""
+    if (reference is None) == (not all_pending):
+        raise UsageError("resume needs a run, or --all", hint="`elspeth runs` lists them; `latest` is the last one.")
+    with _conditions(wait, no_wait, progress) as conditions:
+        if reference is None:
+            _resume_all(conditions, db, as_json=json)
+            return
+        from elspeth.app.runs import resume_run
+        from elspeth.app.state import State
+
+        result = resume_run(reference, state=State.find(Path.cwd()), conditions=conditions, db=db)
+    _report(result, as_json=json)
+
+
+def _resume_all(conditions: Conditions, db: str | None, *, as_json: bool) -> None:
+    from elspeth.app import reports
+    from elspeth.app.runs import resume_run
+    from elspeth.app.state import State
+    from elspeth.core.landscape import LandscapeReader
+
+    state = State.find(Path.cwd())
+    with LandscapeReader(state.to_read(db)) as reader:
+        pending = [run["id"] for run in reports.runs(reader) if run["status"] == "pending"]
+    code = 0
+    for run_id in reversed(pending):
+        result = resume_run(run_id, state=state, conditions=conditions, db=db)
+        code = _worse(code, _print_result(result, as_json=as_json))
+    if not pending:
+        note("no run is pending")
+    raise typer.Exit(code)
+
+
+def _worse(first: int, second: int) -> int:
+    """The exit code that matters when several apply: 130/143 > 4 > 5 > 3 > 75 > 1 > 0."""
+    order = (143, 130, 4, 5, 3, 6, 2, 75, 1, 0)
+    return min(first, second, key=order.index)
+
+
+@contextmanager
+def _conditions(wait: str | None, no_wait: bool, progress: str) -> Iterator[Conditions]:
+    """The conditions that the options ask for. Ctrl-C or SIGTERM stops softly, a second one at once."""
+    from elspeth.app.runs import Conditions
+
+    if wait is not None and no_wait:
+        raise UsageError("--wait and --no-wait exclude each other")
+    printer = progress_printer(progress)
+    conditions = Conditions(
+        wait_s=None if wait is None else parse_duration_s(wait),
+        submit_only=no_wait,
+        on_progress=printer.update,
+        on_start=lambda run_id: note(f"run {run_id}"),
+    )
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        conditions.stop_code = 128 + number
+        if conditions.stop.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        conditions.stop.set()
+        note("stopping: what is in hand is recorded; once more stops at once (the run can still be resumed)")
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield conditions
+    finally:
+        printer.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _report(result: RunResult, *, as_json: bool) -> None:
+    raise typer.Exit(_print_result(result, as_json=as_json))
+
+
+def _print_result(result: RunResult, *, as_json: bool) -> int:
+    from elspeth.app.reports import run_status
+    from elspeth.core.landscape import LandscapeReader
+
+    with LandscapeReader(result.database) as reader:
+        status: dict[str, Any] = run_status(reader, reader.run(result.run_id))
+    if as_json:
+        print_json({**status, "exit_code": result.exit_code})
+    elif result.status is RunStatus.COMPLETED:
+        print_text(complete_line(status))
+        if status["is_over_error_rate"]:
+            note("elspeth: more rows failed than limits.max_error_rate allows")
+    else:
+        print_text("\n".join(status_lines({**status, "reason": None, "hint": None})))
+    if result.error is not None and not isinstance(result.error, BatchPendingError):
+        print_error(result.error)
+    elif result.error is not None and result.error.hint:
+        note(f"  hint: {result.error.hint}")
+    sys.stdout.flush()
+    return result.exit_code
