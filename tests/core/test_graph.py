@@ -100,11 +100,6 @@ def test_a_step_may_lead_past_the_steps_below() -> None:
     assert graph.successors(2)["next"] == graph.node("out").number
 
 
-def test_batch_transforms_can_be_marked() -> None:
-    graph = build([step("a"), step("b")], ("out",)).with_batch_transforms({2})
-    assert [node.kind for node in graph.nodes[1:3]] == [NodeKind.TRANSFORM, NodeKind.BATCH_TRANSFORM]
-
-
 def test_an_unknown_node_is_a_key_error() -> None:
     with pytest.raises(KeyError):
         build([], ("out",)).node("nowhere")

@@ -92,6 +92,7 @@ def run(
     *,
     db: str | None = None,
     limit: int | None = None,
+    key: str | None = None,
     new: bool = False,
     wait_s: float | None = None,
     environ: Mapping[str, str] | None = None,
@@ -102,7 +103,7 @@ def run(
     """
     conditions = _conditions(wait_s, environ)
     state = State.find(Path.cwd())
-    return Run(start_run(Path(pipeline), state=state, conditions=conditions, db=db, limit=limit, allow_second=new))
+    return Run(start_run(Path(pipeline), state=state, conditions=conditions, db=db, limit=limit, key=key, allow_second=new))
 
 
 def resume(

@@ -11,7 +11,17 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from elspeth.contracts import BatchTransform, Diagnostic, Fields, FieldType, NodeKind, PipelineError, Sink, Source
+from elspeth.contracts import (
+    BatchTransform,
+    Diagnostic,
+    Fields,
+    FieldType,
+    NodeKind,
+    PipelineError,
+    Sink,
+    Source,
+    SourceError,
+)
 from elspeth.core.canonical import RowCodec
 from elspeth.core.config import GateStep, Pipeline, PluginStep
 from elspeth.core.graph import Graph, trace_fields
@@ -48,17 +58,19 @@ def build_plan(
         number: _step(step, number, graph, registry, simulator_url)
         for number, step in enumerate(pipeline.steps, start=1)
     }
+    faults: list[Diagnostic] = []
+    fields = _source_fields(source, faults) if source_fields is None else source_fields
     traced = trace_fields(
         graph,
-        source.fields() if source_fields is None else source_fields,
+        fields,
         lambda number, fields: _output_fields(steps[number], fields),
         lambda number: steps[number].gate,
     )
-    diagnostics = list(traced.diagnostics)
-    diagnostics += _key_faults(pipeline, traced.inputs[SOURCE_NODE])
-    sinks, faults = _sinks(pipeline, graph, registry, traced.inputs)
-    if diagnostics or faults:
-        raise pipeline.located([*diagnostics, *faults])
+    faults += traced.diagnostics
+    faults += _key_faults(pipeline, fields)
+    sinks, sink_faults = _sinks(pipeline, graph, registry, traced.inputs)
+    if faults or sink_faults:
+        raise pipeline.located(faults or sink_faults)  # a wrong step leaves the fields open, which sinks refuse
     targets = graph.successors(SOURCE_NODE)
     first = targets["next"]
     if first is None:
@@ -108,6 +120,17 @@ def _step(
         batch: BatchTransform = loaded(step.options, step=step.name, simulator_url=simulator_url)
         return Step(number=number, name=step.name, targets=targets, batch=batch)
     return Step(number=number, name=step.name, targets=targets, transform=loaded(step.options))
+
+
+def _source_fields(source: Source, faults: list[Diagnostic]) -> Fields:
+    """The source's fields; when it cannot be read that is noted, and any field may exist."""
+    try:
+        return source.fields()
+    except SourceError as error:
+        faults.append(
+            Diagnostic(path=("source", "options", "path"), code="SOURCE", message=error.message, hint=error.hint)
+        )
+        return Fields({}, is_open=True)
 
 
 def _output_fields(step: Step, fields: Fields) -> Fields:

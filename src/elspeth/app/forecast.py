@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
-import httpx2
-
 from elspeth import __version__
 from elspeth.contracts import BatchLimits, CallStatus, CallType, Outcome, RowError, SourceBatch, UsageError
 from elspeth.core.calls import NetworkGuard, Redactor
@@ -132,7 +130,7 @@ def forecast(plan: Plan, *, secrets: Sequence[str], limit: int | None = None, sh
 class _NoWayOut(StepContext):
     """The context of a step while nothing may be sent."""
 
-    def http(self, service: str) -> httpx2.Client:
+    def http(self, service: str) -> NoReturn:
         self._refuse(service)
 
     def record_call(

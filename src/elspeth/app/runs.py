@@ -91,9 +91,14 @@ def start_run(
     conditions: Conditions,
     db: str | None = None,
     limit: int | None = None,
+    key: str | None = None,
     allow_second: bool = False,
 ) -> RunResult:
-    """Runs a pipeline file. Raises `PipelineError`, `UsageError` or `CredentialsError` before anything is recorded."""
+    """Runs a pipeline file.
+
+    With a ``key`` at most one run of the pipeline is made under it: an unfinished one is gone on with, a
+    complete one reported. Raises `PipelineError`, `UsageError` or `CredentialsError` before anything is recorded.
+    """
     registry = Registry()
     pipeline = load_pipeline(path, registry, environ=conditions.environ)
     plan = build_plan(pipeline, registry)
@@ -103,6 +108,8 @@ def start_run(
     create_database(database)
     state.point_to(database)
     with LandscapeReader(database) as reader:
+        if key is not None and (known := reader.run_with_key(pipeline.name, key)) is not None:
+            return resume_run(known.run_id, state=state, conditions=conditions, db=str(database))
         if not allow_second:
             _refuse_second(reader, pipeline)
         new = NewRun(
@@ -113,6 +120,7 @@ def start_run(
             payloads=Path(pipeline.payloads.path or database.parent / "payloads"),
             code_version=__version__,
             row_limit=limit,
+            run_key=key,
         )
         run = reader.run_numbered(create_run(database, new, clock=SystemClock()))
         conditions.on_start(run.run_id)
@@ -201,9 +209,11 @@ class _Work:
             if first is not None:
                 _define(recorder, self._pipeline, first)
             recorder.add_run_event(RunStatus.RUNNING)
-            url = None
+            simulator = None
             if needs_simulator(self._pipeline):
-                url = stack.enter_context(SimulatorProcess(self._state.folder / "simulator")).url
+                folder = self._state.folder / "simulator" / self._run.run_id
+                simulator = stack.enter_context(SimulatorProcess(folder))
+            url = None if simulator is None else simulator.url
             guard = stack.enter_context(NetworkGuard())
             orchestrator = Orchestrator(
                 build_plan(self._pipeline, self._registry, simulator_url=url, source_fields=self._source_fields()),
@@ -218,7 +228,10 @@ class _Work:
                 on_progress=self._conditions.on_progress,
             )
             stack.callback(orchestrator.close)
-            return orchestrator.execute()
+            summary = orchestrator.execute()
+        if simulator is not None:
+            simulator.forget()
+        return summary
 
     def _source_fields(self) -> Fields | None:
         """The fields of the source as the run began with them; None for a run that is only beginning."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from pathlib import Path
 
@@ -56,7 +55,7 @@ def copy_example(folder: Path) -> Path:
     source = _example_folder()
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is not a folder", hint="Name another one with --dir.")
-    pipeline, text = folder / "pipeline.yaml", _watched((source / "pipeline.yaml").read_text(encoding="utf-8"))
+    pipeline, text = folder / "pipeline.yaml", (source / "pipeline.yaml").read_text(encoding="utf-8")
     is_copy = pipeline.is_file() and pipeline.read_bytes() == text.encode()
     if folder.is_dir() and any(folder.iterdir()) and not is_copy:
         raise UsageError(
@@ -87,10 +86,3 @@ def _example_folder() -> Path:
     raise UsageError(
         "the example is missing from this installation", hint="Install elspeth again, or start with: elspeth init"
     )
-
-
-def _watched(pipeline: str) -> str:
-    """The pipeline with a poll each second: somebody sits there and waits, and the simulator is done at once."""
-    if "poll_interval_seconds:" in pipeline:
-        return pipeline
-    return re.sub(r"(?m)^( *)endpoint: simulator.*$", r"\g<0>\n\g<1>poll_interval_seconds: 1", pipeline)

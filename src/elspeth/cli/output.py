@@ -102,6 +102,8 @@ def _batch_line(batch: Mapping[str, Any], now: int) -> str:
     parts.append(f"age {age(batch.get('created_at') or batch['opened_at'], now)}")
     if "polled_at" in batch:
         parts.append(f"polled {age(batch['polled_at'], now)} ago")
+    if batch.get("is_overdue"):
+        parts.append("(takes longer than usual; it is still yours)")
     if batch.get("unsure"):
         parts.append(f"(whether {batch['unsure']} arrived is not known yet; it is looked up before anything is sent)")
     elif batch.get("message"):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elspeth.cli.output import note, print_json, print_text
-from elspeth.contracts import Diagnostic, PipelineError, SourceError, UsageError
+from elspeth.contracts import PipelineError, UsageError
 
 if TYPE_CHECKING:
     from elspeth.app.forecast import Forecast, StepForecast
@@ -185,15 +185,7 @@ def _checked(file: Path) -> tuple[Pipeline, Plan]:
 
     registry = Registry()
     pipeline = load_pipeline(file, registry, environ=os.environ)
-    try:
-        return pipeline, build_plan(pipeline, registry)
-    except PipelineError as error:
-        raise pipeline.located(error.diagnostics) from error
-    except SourceError as error:
-        # Before a run, a source that cannot be read is a mistake in the file that names it.
-        path = ("source", "options", "path") if hasattr(pipeline.source.options, "path") else ("source",)
-        diagnostic = Diagnostic(path=path, code="SOURCE", message=error.message, hint=error.hint)
-        raise pipeline.located([diagnostic]) from error
+    return pipeline, build_plan(pipeline, registry)
 
 
 def _print_errors(error: PipelineError, format: ReportFormat) -> None:

@@ -40,6 +40,9 @@ def run(
     wait: WaitOption = None,
     no_wait: NoWaitOption = False,
     limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Read at most N rows.")] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="K", help="At most one run under this key: found again, it goes on.")
+    ] = None,
     new: Annotated[bool, typer.Option("--new", help="Begin even if a run of it is unfinished, and pay again.")] = False,
     db: DbOption = None,
     progress: ProgressOption = "auto",
@@ -56,6 +59,7 @@ def run(
             conditions=conditions,
             db=db,
             limit=limit,
+            key=key,
             allow_second=new,
         )
     _report(result, as_json=json)

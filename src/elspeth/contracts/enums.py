@@ -53,14 +53,10 @@ class NodeKind(Word):
 
 
 class StateStatus(Word):
-    """What became of a token at a node.
-
-    ``WAITING`` is a token that has arrived at a sink and waits for earlier rows.
-    """
+    """What became of a token at a node."""
 
     COMPLETED = 1
     FAILED = 2
-    WAITING = 3
 
 
 class Outcome(Word):

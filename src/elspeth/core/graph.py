@@ -27,7 +27,7 @@ below stay as they are; a coalesce only adds a rule of how fields merge.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from elspeth.contracts import Diagnostic, Fields, FieldType, NodeKind, PipelineError
@@ -111,13 +111,6 @@ class Graph:
         """Where each label of a node leads."""
         return {edge.label: edge.target for edge in self.edges if edge.source == number}
 
-    def with_batch_transforms(self, numbers: Collection[int]) -> Graph:
-        """The same graph in which these steps are known to be batch transforms."""
-        nodes = [
-            replace(node, kind=NodeKind.BATCH_TRANSFORM) if node.number in numbers else node for node in self.nodes
-        ]
-        return replace(self, nodes=tuple(nodes))
-
     def reachable(self) -> frozenset[int]:
         """The nodes at which a row can arrive. One pass suffices: every edge leads to a later node."""
         found = {SOURCE}
@@ -189,7 +182,9 @@ class Wiring:
         self.output = output
         self.diagnostics: list[Diagnostic] = []
         names = [step.name for step in steps] + [sink.name for sink in sinks]
-        self.numbers = {name: number for number, name in reversed(list(enumerate(names, 1)))}
+        self.numbers: dict[str, int] = {}
+        for number, name in enumerate(names, 1):
+            self.numbers.setdefault(name, number)
 
     def note(
         self,

@@ -58,6 +58,7 @@ class Batch:
     next_at: int = 0
     tries: int = 0
     looks: int = 0
+    is_overdue: bool = False
 
     def apply(self, phase: BatchPhase, detail: Mapping[str, Any]) -> None:
         """Takes what an event says: the phase, and every fact that is a field of a batch."""

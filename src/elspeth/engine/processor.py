@@ -200,7 +200,8 @@ class Processor:
             return label
         if "route:default" in step.targets:
             return "default"
-        raise ExpressionFailure(f"the value {str(value)[:80]!r} has no route")
+        shown = f"the value {label[:80]!r}" if label is not None else f"a value of type {type(value).__name__}"
+        raise ExpressionFailure(f"{shown} has no route")
 
     def _ask(self, sweep: Sweep, step: Step, tokens: Sequence[Token]) -> None:
         started_at = self._clock.now_us()

@@ -254,6 +254,7 @@ class RemoteSteps:
         batch.tries = 0
         if not facts.state.is_terminal or self._is_waiting_for_files(batch, facts):
             batch.next_at = self._later(poll_s)
+            self._warn_if_overdue(batch)
             if facts.raw_status != batch.provider_status:
                 self._note(batch, "polled", BatchPhase.CREATED, _progress(facts))
             return
@@ -263,6 +264,13 @@ class RemoteSteps:
             self._note(batch, "queued", BatchPhase.READY, {**detail, "code": "token_limit_exceeded"})
             return
         self._note(batch, "ended", BatchPhase.ENDED, {**_progress(facts), **_ending(facts)})
+
+    def _warn_if_overdue(self, batch: Batch) -> None:
+        """An alarm, once, and never a deadline: a job that takes long is still ours."""
+        step = self._plan.steps[batch.node_no]
+        age_us = self._clock.now_us() - batch.created_at
+        if step.batch is not None and not batch.is_overdue and age_us > step.batch.limits.warn_after_s * _US:
+            self._note(batch, "overdue", batch.phase, {"is_overdue": True})
 
     def _is_waiting_for_files(self, batch: Batch, facts: BatchFacts) -> bool:
         """`completed` can be told before the files are; they are waited for a little."""

@@ -135,6 +135,11 @@ def test_secrets_in_odd_places_are_masked_too(folder: Any, with_options: WithOpt
     assert "sk-live-abc" not in repr(folder.faults(with_options(option)))
 
 
+@pytest.mark.parametrize("option", ["api_key: ${K}\napi_key: sk-live-abc", "headers: {1: sk-live-abc}"])
+def test_a_secret_beside_a_wrong_key_is_masked(folder: Any, with_options: WithOptions, option: str) -> None:
+    assert "sk-live-abc" not in repr(folder.faults(with_options(option)))
+
+
 def test_a_secret_that_looks_like_a_number_is_kept_as_its_reference(folder: Any, with_options: WithOptions) -> None:
     pipeline = folder.load(with_options('api_key: ${K}\nheaders: {x: "${H}"}'), {"K": "123", "H": "true"})
     assert {s.reference: s.reveal() for s in pipeline.secrets()} == {"K": "123", "H": "true"}

@@ -110,8 +110,7 @@ def assemble(
     assembly = Assembly(catalog, context)
     values = values if isinstance(values, dict) else {}
     top = assembly.section(PipelineFile, values, ())
-    if top is not None:
-        assembly.check_name(top.name, ("name",))
+    assembly.check_name(values.get("name"))
     source = assembly.source(values.get("source"))
     steps = assembly.steps(values.get("steps"))
     sinks = assembly.sinks(values.get("sinks"))
@@ -154,11 +153,11 @@ class Assembly:
         self.diagnostics += faults
         return section
 
-    def check_name(self, name: str, path: Path) -> None:
+    def check_name(self, name: object) -> None:
         """The pipeline's own name obeys the rules of all names."""
-        problem = name_problem(name)
+        problem = name_problem(name) if isinstance(name, str) else None
         if problem is not None:
-            self.note(path, *problem)
+            self.note(("name",), *problem)
 
     def options(self, kind: PluginKind, values: Mapping[str, Any], path: Path) -> Options | None:
         """The options of the plugin that a section names, whatever else is wrong with the section."""

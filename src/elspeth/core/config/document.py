@@ -147,7 +147,12 @@ class Document:
             self.masked.append((node.start, node.end))
 
     def locate(self, diagnostic: Diagnostic) -> Diagnostic:
-        """The same diagnostic with file, line, column and the line itself; one that has them stays."""
+        """The same diagnostic with file, line, column and the line itself.
+
+        One that has its place keeps it; its line is read again, since more may be masked by now.
+        """
+        if diagnostic.file == self.file and diagnostic.line:
+            return replace(diagnostic, source_line=self.positions.line_text(diagnostic.line, self.masked))
         if diagnostic.file:
             return diagnostic
         node, key, is_there = self.find(diagnostic.path)
@@ -325,6 +330,8 @@ class Composer:
         meaning = key.value
         name = str(meaning).lower() if isinstance(meaning, bool) else key.text
         if name in entries:
+            # No option will say whether this value is a secret: it is left out of what is shown.
+            self.shell.masked.append((value.start, value.end))
             line, _ = self.shell.positions.line_column(entries[name].key.start)
             message = f"the key {name!r} stands here and on line {line}"
             self.note(key.start, "DUPLICATE_KEY", message, "keep one of them")

@@ -137,6 +137,11 @@ class LandscapeReader:
             row_limit=limit,
         )
 
+    def run_with_key(self, pipeline: str, key: str) -> RunHeader | None:
+        """The run of a pipeline that was made under a key, if there is one."""
+        found = self.query("SELECT run_no FROM runs WHERE pipeline = ? AND run_key = ?", pipeline, key)
+        return self.run_numbered(found[0][0]) if found else None
+
     def status(self, run_no: int) -> tuple[RunStatus, dict[str, Any]]:
         """Where a run stands: the last event's status and detail."""
         events = self.query(

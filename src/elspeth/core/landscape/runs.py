@@ -7,7 +7,7 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-from elspeth.contracts import Clock, FileRole, PayloadClass, RunError
+from elspeth.contracts import Clock, FileRole, PayloadClass, RunError, UsageError
 from elspeth.core.canonical import sha256
 from elspeth.core.landscape.database import connect_writer
 from elspeth.core.landscape.journal import Counters, Journal
@@ -30,6 +30,7 @@ class NewRun:
     payloads: Path
     code_version: str
     row_limit: int | None
+    run_key: str | None = None
 
 
 def create_run(database: Path, new: NewRun, *, clock: Clock) -> int:
@@ -41,7 +42,7 @@ def create_run(database: Path, new: NewRun, *, clock: Clock) -> int:
         connection.execute("BEGIN IMMEDIATE")
         (run_no,) = connection.execute("SELECT COALESCE(MAX(run_no), 0) + 1 FROM runs").fetchone()
         connection.execute(
-            "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 run_no,
                 run_id,
@@ -54,9 +55,15 @@ def create_run(database: Path, new: NewRun, *, clock: Clock) -> int:
                 new.code_version,
                 _stored_folder(new.payloads / run_id, database),
                 new.row_limit,
+                new.run_key,
             ),
         )
         connection.execute("COMMIT")
+    except sqlite3.IntegrityError as error:
+        raise UsageError(
+            f"another process has just begun the run of {new.pipeline!r} with the key {new.run_key!r}",
+            hint="Start again: the run will be found.",
+        ) from error
     except sqlite3.Error as error:
         raise RunError(f"the database {database} cannot be written: {error}") from error
     finally:

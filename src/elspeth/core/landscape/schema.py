@@ -85,6 +85,7 @@ TABLES: tuple[Table, ...] = (
             _text("code_version", "version of elspeth that opened the run"),
             _text("payload_folder", "folder of the run's payload segments"),
             _maybe(_integer("row_limit", "the most rows to read (--limit), if any")),
+            _maybe(_text("run_key", "the key under which at most one run of the pipeline is made (--key), if any")),
         ),
         ("run_no",),
     ),
@@ -376,6 +377,7 @@ _BY_NAME = {entry.name: entry for entry in TABLES}
 _INDEXES = (
     "CREATE INDEX frames_by_commit ON frames (run_no, commit_no, segment_no)",
     "CREATE UNIQUE INDEX runs_by_id ON runs (run_id)",
+    "CREATE UNIQUE INDEX runs_by_key ON runs (pipeline, run_key) WHERE run_key IS NOT NULL",
     "CREATE INDEX calls_simulated ON calls (run_no) WHERE is_simulated = 1",
     "CREATE INDEX calls_by_batch ON calls (run_no, batch_no)",
     "CREATE INDEX calls_by_request ON calls (request_hash)",

@@ -77,7 +77,7 @@ def describe_batches(reader: LandscapeReader, run_no: int) -> list[dict[str, Any
         for name in ("requests", "bytes", "file_id", "batch_id", "provider_status", "total", "completed", "created_at"):
             if facts.get(name) is not None:
                 batch[name] = facts[name]
-        for name in ("message", "unsure", "answered", "failed_rows", "retried"):
+        for name in ("message", "unsure", "answered", "failed_rows", "retried", "is_overdue"):
             if name in facts:
                 batch[name] = facts[name]
     for number, polled_at in reader.query(

@@ -221,7 +221,7 @@ class SegmentStream(io.RawIOBase):
             self._rest = b""
         else:
             if not self._rest:
-                self._rest = next(self._chunks, b"")
+                self._rest = next(filter(None, self._chunks), b"")
             data, self._rest = self._rest[:size], self._rest[size:]
         self._at += len(data)
         return data
@@ -231,13 +231,14 @@ class SegmentStream(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """To the beginning (0, SEEK_SET) or the end (0, SEEK_END)."""
-        if offset != 0 or whence not in (os.SEEK_SET, os.SEEK_END):
+        """To the beginning or to the end."""
+        target = offset + self._size if whence == os.SEEK_END else offset
+        if target not in (0, self._size) or whence not in (os.SEEK_SET, os.SEEK_END):
             raise io.UnsupportedOperation("a segment is read from its beginning")
-        self._chunks = self._open() if whence == os.SEEK_SET else iter(())
+        self._chunks = self._open() if target == 0 else iter(())
         self._rest = b""
-        self._at = 0 if whence == os.SEEK_SET else self._size
-        return self._at
+        self._at = target
+        return target
 
 
 def content_hash(chunks: Iterable[bytes]) -> bytes:

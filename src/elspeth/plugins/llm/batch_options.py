@@ -50,6 +50,8 @@ _EITHER = (
 Text = Annotated[str, Field(min_length=1)]
 UrlPath = Annotated[str, Field(pattern=r"^/\S+$")]
 
+SIMULATOR_POLL_S = 0.5
+
 
 class BatchLLMOptions(Options):
     """What is sent, what comes of the reply, and how batches are filled and watched. Times in the unit named."""
@@ -121,13 +123,14 @@ class BatchLLMOptions(Options):
 
     @property
     def limits(self) -> BatchLimits:
-        """What the engine's batch driver goes by."""
+        """What the engine's batch driver goes by. The simulator answers at once and is asked often."""
+        poll_s = self.poll_interval_seconds
         return BatchLimits(
             max_requests=self.max_requests,
             max_bytes=self.max_bytes,
             max_batches_in_flight=self.max_batches_in_flight,
             row_attempts=self.row_attempts,
-            poll_interval_s=self.poll_interval_seconds,
+            poll_interval_s=min(poll_s, SIMULATOR_POLL_S) if self.uses_simulator else poll_s,
             reconcile_grace_s=self.reconcile_grace_seconds,
             warn_after_s=self.warn_after_hours * 3600,
         )
