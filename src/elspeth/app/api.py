@@ -103,7 +103,8 @@ def run(
     """
     conditions = _conditions(wait_s, environ)
     state = State.find(Path.cwd())
-    return Run(start_run(Path(pipeline), state=state, conditions=conditions, db=db, limit=limit, key=key, allow_second=new))
+    path = Path(pipeline)
+    return Run(start_run(path, state=state, conditions=conditions, db=db, limit=limit, key=key, allow_second=new))
 
 
 def resume(

@@ -27,6 +27,7 @@ from elspeth.contracts import (
     Fields,
     FieldType,
     NodeKind,
+    RunError,
     RunStatus,
     StoppedError,
     UsageError,
@@ -161,9 +162,22 @@ def recorded_pipeline(
         name: payloads.body_at(ref, digest)
         for name, ref, digest in reader.query("SELECT name, ref, hash FROM run_files WHERE run_no = ?", run.run_no)
     }
+    if not files:
+        return _unbegun_pipeline(run, registry, environ=environ)
     config = json.loads(run.config_json)
     dotenv, _ = read_dotenv(run.folder / ".env")
     return Pipeline.from_recorded(config, registry, environ={**dotenv, **environ}, assets=RecordedAssets(files))
+
+
+def _unbegun_pipeline(run: RunHeader, registry: Registry, *, environ: Mapping[str, str]) -> Pipeline:
+    """The pipeline of a run that ended before its first commit: nothing was done, and its files are only on the disk."""
+    pipeline = load_pipeline(json.loads(run.config_json)["path"], registry, environ=environ)
+    if compact_json(pipeline.recorded()) != run.config_json:
+        raise RunError(
+            f"run {run.run_id} ended before it did anything, and its pipeline has been edited since",
+            hint=f"Begin another one: elspeth run {pipeline.path} --new",
+        )
+    return pipeline
 
 
 class _Work:

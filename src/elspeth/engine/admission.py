@@ -66,25 +66,26 @@ class Admission:
             for rejected in batch.rejected
         ]
         rows = batch.rows
-        faults = self._key_faults(batch)
         try:
             encoded: list[bytes | NotEncodableError] = list(self._codec.encode_batch(rows))
         except NotEncodableError:
             encoded = [self._encode(row) for row in rows]
-        for index, line, row, data in zip(batch.indexes, batch.lines, rows, encoded, strict=True):
+        keys = self._keys(rows, encoded)
+        known = self._known_keys(keys)
+        for index, line, row, key, data in zip(batch.indexes, batch.lines, rows, keys, encoded, strict=True):
             if isinstance(data, NotEncodableError):
                 error = RowError(code="not_encodable", message=str(data))
-            elif index in faults:
-                error = faults[index]
             elif self._redactor.is_in(data):
                 error = RowError(code="secret", message="the record holds a registered secret")
+            elif (fault := self._key_fault(row, key, known)) is not None:
+                error = fault
             else:
                 token = Token(index, row, data, sha256(data), writer=0, is_new=True)
                 admitted.tokens.append(token)
                 admitted.lines.append(line)
                 admitted.hashes.append(token.sha256)
                 if self._key_field is not None:
-                    admitted.keys.append(key_text(row.get(self._key_field)))
+                    admitted.keys.append(key)
                 continue
             raw = data if isinstance(data, bytes) else repr(row).encode("utf-8", "backslashreplace")
             admitted.rejected.append(RejectedRow(index=index, line=line, raw=self._redactor.redact(raw), error=error))
@@ -126,24 +127,31 @@ class Admission:
         except NotEncodableError as error:
             return error
 
-    def _key_faults(self, batch: SourceBatch) -> dict[int, RowError]:
+    def _key_fault(self, row: Row, key: str, known: set[str]) -> RowError | None:
+        """Why a row cannot have its key; a key that it can have is known from then on."""
         if self._key_field is None:
-            return {}
-        keys = [key_text(row.get(self._key_field)) for row in batch.rows]
-        seen = self._known_keys(keys)
-        faults = {}
-        for index, row, key in zip(batch.indexes, batch.rows, keys, strict=True):
-            if row.get(self._key_field) in (None, ""):
-                faults[index] = RowError(code="empty_key", message=f"the key {self._key_field!r} is empty")
-            elif key in seen:
-                message = f"the key {key[:80]!r} has been read before"
-                faults[index] = RowError(code="duplicate_key", message=message)
-            else:
-                seen.add(key)
-                self._recent_keys.add(key)
-        return faults
+            return None
+        if row.get(self._key_field) in (None, ""):
+            return RowError(code="empty_key", message=f"the key {self._key_field!r} is empty")
+        if key in known:
+            return RowError(code="duplicate_key", message=f"the key {key[:80]!r} has been read before")
+        known.add(key)
+        self._recent_keys.add(key)
+        return None
+
+    def _keys(self, rows: Sequence[Row], encoded: Sequence[bytes | NotEncodableError]) -> list[str]:
+        """The rows' keys as text; empty for a row that has no bytes."""
+        field = self._key_field
+        if field is None:
+            return [""] * len(rows)
+        return [
+            key_text(row.get(field)) if isinstance(data, bytes) else ""
+            for row, data in zip(rows, encoded, strict=True)
+        ]
 
     def _known_keys(self, keys: Sequence[str]) -> set[str]:
+        if self._key_field is None:
+            return set()
         known = {key for key in keys if key in self._recent_keys or key in self._older_keys}
         known.update(
             key

@@ -49,7 +49,6 @@ class Batch:
     output_file_id: str | None = None
     error_file_id: str | None = None
     provider_status: str | None = None
-    end_state: str | None = None
     faults: list[dict[str, Any]] = field(default_factory=list)
     downloads: dict[str, dict[str, str]] = field(default_factory=dict)
     unsure: str | None = None
@@ -176,7 +175,9 @@ class Batches:
             self.seal(batch)
 
     def seal_exhausted(self, *, is_source_done: bool) -> None:
-        """Seals what can get no more rows: its step's ways in are all used up."""
+        """Seals what can get no more rows: the batch it repeats is harvested, or its step's ways in are all used up."""
+        for repeat in [b for b in self._taking.values() if b.parent_no is not None and b.parent_no not in self.live]:
+            self.seal(repeat)
         is_upstream_done = is_source_done
         for step in self._plan.batch_steps:
             batch = self.open_batch(step, None)

@@ -159,7 +159,7 @@ class Harvester:
                 if fault is not None and noted < _MOST_FAULTS_NOTED:
                     noted += 1
                     where = {"role": role.word, "line": position + 1, "start": start, "length": len(line)}
-                    detail = {**where, "sha256": sha256(line).hex(), **fault}
+                    detail = {**where, "line_sha256": sha256(line).hex(), **fault}
                     self._batches.note(batch, "line_set_aside", batch.phase, detail)
         return answers
 

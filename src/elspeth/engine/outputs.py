@@ -48,15 +48,15 @@ class Output:
         self.next_line = 1 if state is None else int(state["next_line"])
         size = 0 if state is None else int(state["size"])
         self.part = PartFile(self.part_path, submit=submit, size=size)
-        self._is_begun = state is not None
+        self.is_begun = state is not None
         self._extents = extents
 
     def begin(self) -> None:
         """Tells the sink its fields, and writes the header of a new file."""
         header = self.plan.sink.header(self.plan.fields)
-        if self._is_begun:
+        if self.is_begun:
             return
-        self._is_begun = True
+        self.is_begun = True
         self.part.append(header.data)
         self.next_line = header.lines[0]
 
@@ -79,7 +79,7 @@ class Output:
 
     def refuse_existing(self) -> None:
         """Raises `SinkError` when the sink may not replace a file that is there."""
-        if self.plan.must_not_exist and self.path.exists():
+        if self.plan.must_not_exist and self.path.exists() and not (self.is_begun and self.is_in_place()):
             raise SinkError(
                 f"the output {self.path} exists", hint="Remove it, or let the sink replace it (if_exists: replace)."
             )

@@ -16,14 +16,15 @@ _ROWS_AT_ONCE = 2_000
 
 
 def rebuild_part(output: Output, *, rows: TrailRows, frontier: Frontier, names: Mapping[int, str]) -> None:
-    """Makes the part file of a sink again when it is missing or too short; does nothing otherwise.
+    """Makes the part file of a sink again when it is missing or too short, and cuts off what no commit tells of.
 
     A finished file that is in place already needs no part. Raises `TrailError` when the trail
     gives other bytes than it says there were.
     """
-    if output.part.size == 0 or output.is_in_place():
+    if not output.is_begun or output.is_in_place():
         return
     if output.part_path.exists() and output.part_path.stat().st_size >= output.part.size:
+        os.truncate(output.part_path, output.part.size)
         return
     sink = output.plan.sink
     header = sink.header(output.plan.fields)

@@ -92,7 +92,13 @@ class RemoteSteps:
         """Whether there is a step to take, now or later."""
         if batch.phase in {BatchPhase.OPEN, BatchPhase.LOST} or batch.number in self.stalled:
             return False
-        return batch.phase is not BatchPhase.SEALED or self._may_submit(batch)
+        match batch.phase:
+            case BatchPhase.SEALED:
+                return self._may_submit(batch)
+            case BatchPhase.READY:
+                return self.is_submitting or batch.unsure is not None
+            case _:
+                return True
 
     def is_due(self, batch: Batch) -> bool:
         """Whether there is a step to take now."""

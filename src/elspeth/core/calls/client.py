@@ -19,6 +19,7 @@ from elspeth.core.calls.transport import RecordingTransport
 
 __all__ = ["EnvironmentTransport", "recording_client"]
 
+_PORTS = {"http": 80, "https": 443}
 _TIMEOUT = httpx2.Timeout(120.0, connect=10.0)
 
 
@@ -54,7 +55,7 @@ class EnvironmentTransport(httpx2.BaseTransport):
             transport.close()
 
     def _proxy_for(self, url: httpx2.URL) -> str | None:
-        host = f"{url.host}:{url.port}" if url.port else url.host
+        host = f"{url.host}:{url.port or _PORTS.get(url.scheme, 0)}"
         if _is_loopback(url.host) or urllib.request.proxy_bypass(host):
             return None
         return self._proxies.get(url.scheme) or self._proxies.get("all")

@@ -110,7 +110,7 @@ TABLES: tuple[Table, ...] = (
         "The files that the run was configured with, verbatim: the pipeline file, templates, lookups.",
         (
             _RUN,
-            _text("name", "pipeline, or the file's path as the configuration has it"),
+            _text("name", "the file's absolute path"),
             _COMMIT,
             _blob("hash", "SHA-256 of its bytes"),
             _text("ref", "where its bytes are: segment:start:length"),

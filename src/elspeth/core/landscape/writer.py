@@ -37,6 +37,8 @@ class TrailWriter:
     def submit(self, task: Task) -> None:
         """Queues a task; waits while too many are queued; raises what an earlier one raised."""
         self._raise_failure()
+        if not self._thread.is_alive():
+            raise RuntimeError("the trail's thread has ended")
         self._tasks.put(task)
 
     def drain(self) -> None:
@@ -46,9 +48,10 @@ class TrailWriter:
 
     def close(self) -> None:
         """Ends the thread after the queued tasks; never raises what they raised."""
-        if self._thread.is_alive():
-            self._tasks.put(None)
-            self._thread.join()
+        if not self._thread.is_alive():
+            return
+        self._tasks.put(None)
+        self._thread.join()
         if self._failure is None:
             with suppress(sqlite3.OperationalError):  # a courtesy: a reader must not hold up the end of a run
                 self._connection.execute("PRAGMA busy_timeout=0")

@@ -1,0 +1,69 @@
+"""The plugin of docs/how-to/write-a-plugin.md works, and the pages' YAML is what the loader takes."""
+
+from __future__ import annotations
+
+import re
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from tests.docs.conftest import DOCS, elspeth
+
+from elspeth.core.config import OptionsContext, parse_options
+from elspeth.plugins.registry import Registry
+from elspeth.testing import FakeContext
+
+PAGE = (DOCS / "how-to" / "write-a-plugin.md").read_text()
+PLUGIN, SUITE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.fixture
+def plugin(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    package, module = ModuleType("shout"), ModuleType("shout.plugin")
+    monkeypatch.setitem(sys.modules, "shout", package)
+    monkeypatch.setitem(sys.modules, "shout.plugin", module)
+    exec(compile(PLUGIN, "shout/plugin.py", "exec"), module.__dict__)
+    return module
+
+
+def test_the_plugin_is_found_and_works(plugin: ModuleType) -> None:
+    registry = Registry([EntryPoint("shout", "shout.plugin:ShoutTransform", "elspeth.plugins")])
+    loaded = registry.find("transform", "shout").load()
+    transform = loaded(parse_options(loaded.options_model, {"field": "title"}, OptionsContext()))
+
+    assert list(transform.process({"title": "quiet"}, FakeContext()).rows) == [{"title": "QUIET"}]
+    assert transform.process({"title": None}, FakeContext()).failure.code == "not_text"
+
+
+def test_the_suite_of_the_page_passes(plugin: ModuleType) -> None:
+    module = ModuleType("test_plugin")
+    exec(compile(SUITE, "tests/test_plugin.py", "exec"), module.__dict__)
+    suite = module.TestShout()
+    tests = [name for name in dir(suite) if name.startswith("test_")]
+
+    assert tests
+    for name in tests:
+        getattr(suite, name)()
+
+
+def test_a_new_pipeline_goes_to_azure_by_the_lines_of_the_page(tmp_path: Path) -> None:
+    page = (DOCS / "how-to" / "use-your-azure-account.md").read_text()
+    changed = re.findall(r"^     (endpoint|api_key|deployment_name): (\S+)", page, re.MULTILINE)
+    assert elspeth("init", ".", folder=tmp_path).returncode == 0
+    pipeline = tmp_path / "pipeline.yaml"
+    lines = [line for line in pipeline.read_text().splitlines() if "poll_interval_seconds" not in line]
+    for name, _ in changed:
+        lines = [line for line in lines if not line.strip().startswith(f"{name}:")]
+    at = next(i for i, line in enumerate(lines) if line.strip() == "options:")
+    lines[at + 1 : at + 1] = [f"      {name}: {value}" for name, value in changed]
+    pipeline.write_text("\n".join(lines) + "\n")
+    (tmp_path / ".env").write_text(
+        "AZURE_OPENAI_ENDPOINT=https://name.openai.azure.com\nAZURE_OPENAI_API_KEY=not-a-real-key\n"
+    )
+
+    done = elspeth("validate", "pipeline.yaml", folder=tmp_path)
+
+    assert len(changed) == 3
+    assert done.returncode == 0, done.stdout + done.stderr
