@@ -269,6 +269,8 @@ class _Work:
 
     def _ended(self, error: ElspethError) -> RunResult:
         """Records why the work ended before the run was complete."""
+        error.message = self._redactor.redact_text(error.message)
+        error.hint = None if error.hint is None else self._redactor.redact_text(error.hint)
         code = error.exit_code
         match error:
             case BatchPendingError():
@@ -279,8 +281,8 @@ class _Work:
                 status = RunStatus.FAILED
         detail = {
             "code": type(error).__name__,
-            "message": self._redactor.redact_text(error.message),
-            "hint": None if error.hint is None else self._redactor.redact_text(error.hint),
+            "message": error.message,
+            "hint": error.hint,
             "exit_code": code,
         }
         if isinstance(error, BatchPendingError):

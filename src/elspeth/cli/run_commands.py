@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -15,7 +15,7 @@ import typer
 from elspeth.cli.durations import parse_duration_s
 from elspeth.cli.output import complete_line, note, print_error, print_json, print_text, status_lines
 from elspeth.cli.progress import progress_printer
-from elspeth.contracts import BatchPendingError, RunStatus, UsageError
+from elspeth.contracts import BatchPendingError, ElspethError, PipelineError, RunStatus, UsageError
 
 if TYPE_CHECKING:
     from elspeth.app.runs import Conditions, RunResult
@@ -164,9 +164,18 @@ def _print_result(result: RunResult, *, as_json: bool) -> int:
             note("elspeth: more rows failed than limits.max_error_rate allows")
     else:
         print_text("\n".join(status_lines({**status, "reason": None, "hint": None})))
-    if result.error is not None and not isinstance(result.error, BatchPendingError):
-        print_error(result.error)
-    elif result.error is not None and result.error.hint:
-        note(f"  hint: {result.error.hint}")
+    if result.error is not None:
+        _print_recorded(result.error, result.summary)
     sys.stdout.flush()
     return result.exit_code
+
+
+def _print_recorded(error: ElspethError, detail: Mapping[str, Any]) -> None:
+    """What ended the process, in the words of the trail: a provider's own words may hold the key in some form."""
+    recorded = ElspethError(str(detail["message"]), hint=detail["hint"])
+    if isinstance(error, PipelineError):
+        print_error(error)
+    elif not isinstance(error, BatchPendingError):
+        print_error(recorded)
+    elif recorded.hint:
+        note(f"  hint: {recorded.hint}")

@@ -145,8 +145,7 @@ class Admission:
         if field is None:
             return [""] * len(rows)
         return [
-            key_text(row.get(field)) if isinstance(data, bytes) else ""
-            for row, data in zip(rows, encoded, strict=True)
+            key_text(row.get(field)) if isinstance(data, bytes) else "" for row, data in zip(rows, encoded, strict=True)
         ]
 
     def _known_keys(self, keys: Sequence[str]) -> set[str]:

@@ -77,7 +77,7 @@ class StepContext:
             status,
             self._clean(request_data),
             None if response_data is None else self._clean(response_data),
-            error,
+            self._redactor.redact_value(error),
             latency_ms,
             node_no=self._node_no,
         )

@@ -137,6 +137,7 @@ class Orchestrator:
             providers=self._provider,
             recorder=recorder,
             payloads=self._payloads,
+            redactor=redactor,
             clock=clock,
             origin_run=run.run_id,
         )

@@ -242,7 +242,7 @@ class Processor:
     def _error(self, failure: RowError) -> dict[str, Any]:
         error: dict[str, Any] = {"code": failure.code, "message": self._redactor.redact_text(failure.message)}
         if failure.detail is not None:
-            error["detail"] = dict(failure.detail)
+            error["detail"] = self._redactor.redact_value(dict(failure.detail))
         return error
 
     def _only_row(self, step: Step, token: Token, result: TransformResult) -> Row:

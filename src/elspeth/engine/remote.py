@@ -33,6 +33,7 @@ from elspeth.contracts import (
     RefusedError,
     RunError,
 )
+from elspeth.core.calls import Redactor
 from elspeth.core.landscape import LandscapeRecorder, Payloads
 from elspeth.core.payloads import SegmentStream
 from elspeth.engine.batches import Batch, Batches
@@ -75,6 +76,7 @@ class RemoteSteps:
         providers: Callable[[Step], BatchProvider],
         recorder: LandscapeRecorder,
         payloads: Payloads,
+        redactor: Redactor,
         clock: Clock,
         origin_run: str,
     ) -> None:
@@ -83,6 +85,7 @@ class RemoteSteps:
         self._providers = providers
         self._recorder = recorder
         self._payloads = payloads
+        self._redactor = redactor
         self._clock = clock
         self._origin_run = origin_run
         self.is_submitting = True
@@ -161,7 +164,7 @@ class RemoteSteps:
         if found:
             self._uploaded(batch, found[0], "adopted_file")
         else:
-            self._note(batch, "upload_not_found", batch.phase, {"unsure": None, "tries": 0, "next_at": 0})
+            self._not_found(batch, "upload_not_found", "files.create")
 
     def _uploaded(self, batch: Batch, facts: FileFacts, event: str) -> None:
         detail: dict[str, Any] = {"file_id": facts.id, "unsure": None, "tries": 0, "next_at": 0, "looks": 0}
@@ -215,7 +218,13 @@ class RemoteSteps:
         elif listed_at < is_complete_at:
             self._note(batch, "job_not_listed", batch.phase, {"next_at": is_complete_at})
         else:
-            self._note(batch, "job_not_found", batch.phase, {"unsure": None, "tries": 0, "next_at": 0})
+            self._not_found(batch, "job_not_found", "batches.create")
+
+    def _not_found(self, batch: Batch, event: str, operation: str) -> None:
+        """What was sent did not arrive: it may be sent again, but not for ever."""
+        self._note(batch, event, batch.phase, {"unsure": None, "next_at": 0})
+        if batch.tries >= self._plan.max_attempts:
+            self.stalled[batch.number] = f"{operation}: no answer came, and nothing arrived"
 
     def _cancel(self, batch: Batch, provider: BatchProvider, extra: BatchFacts) -> None:
         """Stops a job too many. One that has ended cannot be stopped; then its state is what there is to record."""
@@ -336,7 +345,7 @@ class RemoteSteps:
         except OutcomeUnknownError as error:
             now = self._clock.now_us()
             detail = {"unsure": operation, "intended_at": now, "next_at": self._later(1.0), "message": error.message}
-            self._note(batch, "outcome_unknown", batch.phase, detail)
+            self._note(batch, "outcome_unknown", batch.phase, {**detail, "tries": batch.tries + 1})
         except AuthError as error:
             self._note(batch, "refused", batch.phase, _fault(operation, error))
             raise CredentialsError(error.message, hint=error.hint) from error
@@ -381,7 +390,8 @@ class RemoteSteps:
         return CallScope(node_no=batch.node_no, batch_no=batch.number, request_body=request_body)
 
     def _note(self, batch: Batch, event: str, phase: BatchPhase, detail: Mapping[str, Any]) -> None:
-        self._batches.note(batch, event, phase, detail)
+        """Records an event; a provider's own words may hold the key that it was shown."""
+        self._batches.note(batch, event, phase, self._redactor.redact_value(dict(detail)))
 
     @staticmethod
     def _poll_s(step: Step) -> float:

@@ -82,9 +82,10 @@ def test_states(groups: list[tuple[Any, ...]]) -> None:
     with database() as connection:
         buffer.flush(connection, run_no=1, commit_no=2)
 
-        assert sorted(expected, key=lambda record: record[1]) == connection.execute(
-            "SELECT * FROM node_states ORDER BY row_index"
-        ).fetchall()
+        assert (
+            sorted(expected, key=lambda record: record[1])
+            == connection.execute("SELECT * FROM node_states ORDER BY row_index").fetchall()
+        )
     assert len(expected) == len(buffer)
 
 

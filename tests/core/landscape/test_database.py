@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.core.landscape.conftest import Trail, answer_of
 
 from elspeth.contracts import MissingTrailError, RunError, TrailError
 from elspeth.core.landscape import LandscapeReader, create_database
 from elspeth.core.landscape.database import connect_reader, connect_writer
 from elspeth.core.landscape.schema import EVIDENCE, TABLES
 from elspeth.core.landscape.views import VIEWS
-from tests.core.landscape.conftest import Trail, answer_of
 
 CREATE = "import sys; from pathlib import Path; from elspeth.core.landscape import create_database\n"
 
@@ -38,9 +38,7 @@ def test_making_it_again_changes_nothing(trail: Trail) -> None:
     assert [(run.run_id,)] == trail.query("SELECT run_id FROM runs")
 
 
-def test_many_processes_make_it_at_the_same_time(
-    tmp_path: Path, python: Callable[..., subprocess.Popen[str]]
-) -> None:
+def test_many_processes_make_it_at_the_same_time(tmp_path: Path, python: Callable[..., subprocess.Popen[str]]) -> None:
     path = tmp_path / "audit.db"
     script = CREATE + "sys.stdin.read(1); create_database(Path(sys.argv[1])); print('made')"
     processes = [python(script, path) for _ in range(4)]

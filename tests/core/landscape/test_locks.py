@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.core.landscape.conftest import answer_of
 
 from elspeth.contracts import BusyError
 from elspeth.core.landscape.locks import RunLock
-from tests.core.landscape.conftest import answer_of
 
 HOLD = """
 import sys
@@ -33,7 +33,10 @@ def test_a_second_process_is_told_who_holds_the_run(
     assert process.stdout is not None
     assert "held\n" == process.stdout.readline()
 
-    with pytest.raises(BusyError, match=f"run r1 is held by process {process.pid} on") as error, RunLock(tmp_path, "r1"):
+    with (
+        pytest.raises(BusyError, match=f"run r1 is held by process {process.pid} on") as error,
+        RunLock(tmp_path, "r1"),
+    ):
         pass
     assert (socket.gethostname(), process.pid) == (error.value.host, error.value.pid)
     assert (6, True) == (error.value.exit_code, error.value.since.startswith("20"))

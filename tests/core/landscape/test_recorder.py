@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from typing import Any
 
 import pytest
+from tests.core.landscape.conftest import Trail
 
 from elspeth.contracts import (
     BatchPhase,
@@ -25,7 +25,6 @@ from elspeth.contracts import (
 from elspeth.core.canonical import canonical_json, sha256
 from elspeth.core.landscape import LandscapeRecorder, Payloads, RunHeader
 from elspeth.core.landscape.schema import TABLES, table
-from tests.core.landscape.conftest import Trail
 
 START = 1_704_067_200_000_000
 A, B, C = (sha256(letter) for letter in (b"a", b"b", b"c"))
@@ -47,10 +46,10 @@ def recorder(trail: Trail, run: RunHeader) -> LandscapeRecorder:
 
 
 def test_a_runs_first_record_has_everything_that_a_resume_needs(trail: Trail, run: RunHeader) -> None:
+    columns = ("run_no", "run_id", "pipeline", "mode", "started_at", "folder", "config_json", "config_hash")
     assert [
-        (1, run.run_id, "p", "run", START, str(trail.database.parent), "{}", sha256(b"{}"), "0",
-         f"payloads/{run.run_id}", None)
-    ] == records(trail, "runs")  # fmt: skip
+        (1, run.run_id, "p", "run", START, str(trail.database.parent), "{}", sha256(b"{}"), f"payloads/{run.run_id}")
+    ] == records(trail, "runs", *columns, "payload_folder")
     assert trail.database.parent / "payloads" / run.run_id == run.payload_folder
 
 
@@ -132,7 +131,9 @@ def test_the_files_of_a_run(trail: Trail, recorder: LandscapeRecorder, run: RunH
     assert b"name: p\n" == payloads.body_at("1:0:8", sha256(b"name: p\n"))
 
 
-def test_a_call_without_http_is_stored_with_its_bodies(trail: Trail, recorder: LandscapeRecorder, run: RunHeader) -> None:
+def test_a_call_without_http_is_stored_with_its_bodies(
+    trail: Trail, recorder: LandscapeRecorder, run: RunHeader
+) -> None:
     call_id = recorder.record_call(
         CallType.SQL, CallStatus.ERROR, {"b": 1, "a": 2.0}, b"raw", {"message": "no"}, latency_ms=1.5, node_no=4
     )
@@ -143,7 +144,7 @@ def test_a_call_without_http_is_stored_with_its_bodies(trail: Trail, recorder: L
     request, envelope = b'{"a":2,"b":1}', canonical_json({"call_type": "sql", "status": "error"})
     assert (
         1, 0, 0, None, 4, None, None, 3, "sql", None, None, 2, None, START - 1500, 1500, sha256(request), "1:0:13",
-        sha256(b"raw"), "1:13:3", sha256(envelope), f"1:16:{len(envelope)}", None, '{"message":"no"}',
+        sha256(b"raw"), "1:13:3", sha256(envelope), f"1:16:{len(envelope)}", None, 0, '{"message":"no"}',
     ) == records(trail, "calls")[0]  # fmt: skip
     payloads = Payloads(trail.reader(), run)
     for ref, digest, data in (("1:0:13", request, request), ("1:13:3", b"raw", b"raw")):
@@ -162,9 +163,9 @@ def test_an_intent_is_durable_with_everything_before_it_when_it_returns(
     )
 
     assert 0 == number
-    assert [
-        (1, 0, 0, START, "batches.create", "POST", "http://x/", 2, 7, sha256(b"body"), "1:0:4", 4)
-    ] == records(trail, "call_intents")
+    assert [(1, 0, 0, START, "batches.create", "POST", "http://x/", 2, 7, sha256(b"body"), "1:0:4", 4)] == records(
+        trail, "call_intents"
+    )
     assert [(0,)] == records(trail, "rows", "row_index")
     assert b"body" == Payloads(trail.reader(), run).body(body)
 
@@ -298,4 +299,3 @@ def test_every_table_is_written_by_some_test_here() -> None:
     missing = [entry.name for entry in TABLES if f'trail, "{entry.name}"' not in text]
 
     assert [] == missing
-    assert json.dumps(missing)

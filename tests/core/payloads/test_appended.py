@@ -6,10 +6,10 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from tests.core.payloads.conftest import at_once
 
 from elspeth.contracts import TrailError
 from elspeth.core.payloads import AppendedFile, Extent, PartFile
-from tests.core.payloads.conftest import at_once
 
 
 def extent(start: int, data: bytes) -> Extent:

@@ -11,10 +11,10 @@ from pathlib import Path
 import httpx2
 import pytest
 import zstandard
+from tests.core.payloads.conftest import at_once, reader_of, written
 
 from elspeth.contracts import BodyRef, TrailError
 from elspeth.core.payloads import FRAME_BYTES, Frame, SegmentStream, SegmentWriter, content_hash, parse_reference
-from tests.core.payloads.conftest import at_once, reader_of, written
 
 
 def test_the_stored_file_is_what_zstdcat_reads(tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.core.payloads.conftest import at_once, reader_of, written
 
 from elspeth.contracts import BodyRef, FileRole, PayloadClass
 from elspeth.core.canonical import sha256
 from elspeth.core.payloads import BodyWriter, PayloadStore, SegmentState, sync_segments
-from tests.core.payloads.conftest import at_once, reader_of, written
 
 
 def test_a_class_has_one_segment_and_a_batch_file_its_own(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import html
 import json
 import re
 from collections.abc import Iterable
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 __all__ = ["MARK", "Redactor", "StreamRedactor"]
@@ -44,6 +45,17 @@ class Redactor:
     def redact_text(self, text: str) -> str:
         """The same for text."""
         return self.redact(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+
+    def redact_value(self, value: Any) -> Any:
+        """The same for every text within a JSON value, keys included."""
+        match value:
+            case str():
+                return self.redact_text(value)
+            case dict():
+                return {self.redact_text(str(key)): self.redact_value(item) for key, item in value.items()}
+            case list() | tuple():
+                return [self.redact_value(item) for item in value]
+        return value
 
     def stream(self) -> StreamRedactor:
         """A redactor for one body that comes in pieces."""
@@ -106,15 +118,16 @@ class StreamRedactor:
 
 
 def _forms_of(secret: str) -> set[str]:
-    """The secret as it is, in a URL, in JSON and in HTML."""
-    escaped = json.dumps(secret)[1:-1]
-    return {
-        secret,
-        quote(secret, safe=""),
-        quote(secret),
-        quote_plus(secret),
-        escaped,
-        escaped.replace("/", "\\/"),
-        json.dumps(secret, ensure_ascii=False)[1:-1],
-        html.escape(secret),
-    }
+    """The secret as it is, in a URL, in HTML and in CSV, and each of these in JSON and in JSON within JSON.
+
+    For a secret of letters and digits they are all the same.
+    """
+    plain = {secret, quote(secret, safe=""), quote(secret), quote_plus(secret), html.escape(secret)}
+    plain.add(secret.replace('"', '""'))
+    once = plain | {form for text in plain for form in _in_json(text)}
+    return once | {form for text in once for form in _in_json(text)}
+
+
+def _in_json(text: str) -> tuple[str, str, str]:
+    escaped = json.dumps(text)[1:-1]
+    return escaped, escaped.replace("/", "\\/"), json.dumps(text, ensure_ascii=False)[1:-1]
