@@ -170,7 +170,7 @@ def recorded_pipeline(
 
 
 def _unbegun_pipeline(run: RunHeader, registry: Registry, *, environ: Mapping[str, str]) -> Pipeline:
-    """The pipeline of a run that ended before its first commit: nothing was done, and its files are only on the disk."""
+    """The pipeline of a run that ended before its first commit: nothing was done, its files are only on the disk."""
     pipeline = load_pipeline(json.loads(run.config_json)["path"], registry, environ=environ)
     if compact_json(pipeline.recorded()) != run.config_json:
         raise RunError(

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from elspeth.contracts import BatchPhase, FileRole, RowError, TrailError
-from elspeth.core.landscape import LandscapeReader, LandscapeRecorder, Payloads, RunHeader
 from elspeth.core.landscape.reader import read_json, read_word
 from elspeth.core.payloads import content_hash
+from elspeth.engine.ledger import Ledger
 from elspeth.engine.plan import Plan, Step
 from elspeth.engine.tokens import Token
 
@@ -80,14 +80,12 @@ class Batch:
 class Batches:
     """All batches of a run, and the ones that take rows now."""
 
-    def __init__(
-        self, plan: Plan, *, recorder: LandscapeRecorder, reader: LandscapeReader, run: RunHeader, payloads: Payloads
-    ) -> None:
+    def __init__(self, plan: Plan, ledger: Ledger) -> None:
         self._plan = plan
-        self._recorder = recorder
-        self._reader = reader
-        self._run = run
-        self._payloads = payloads
+        self._recorder = ledger.recorder
+        self._reader = ledger.reader
+        self._run = ledger.run
+        self._payloads = ledger.payloads
         self.live: dict[int, Batch] = {}
         self._taking: dict[tuple[int, int | None], Batch] = {}
         self._full: list[Batch] = []

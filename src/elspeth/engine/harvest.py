@@ -19,7 +19,6 @@ from typing import IO, Any, NamedTuple
 from elspeth.contracts import (
     BatchPhase,
     BodyRef,
-    Clock,
     FileRole,
     LineVerdict,
     RowError,
@@ -27,10 +26,10 @@ from elspeth.contracts import (
     TransformResult,
 )
 from elspeth.core.canonical import sha256
-from elspeth.core.landscape import LandscapeReader, LandscapeRecorder, Payloads, RunHeader
-from elspeth.core.landscape.rows import TrailRow, TrailRows
+from elspeth.core.landscape.rows import TrailRow
 from elspeth.core.payloads import parse_reference
 from elspeth.engine.batches import Batch, Batches, custom_id, unanswered
+from elspeth.engine.ledger import Ledger
 from elspeth.engine.plan import Plan, Step
 from elspeth.engine.processor import Processor, Sweep
 from elspeth.engine.remote import is_permanent
@@ -106,26 +105,21 @@ class Harvester:
     def __init__(
         self,
         plan: Plan,
+        ledger: Ledger,
         *,
         processor: Processor,
         batches: Batches,
-        recorder: LandscapeRecorder,
-        reader: LandscapeReader,
-        run: RunHeader,
-        payloads: Payloads,
-        rows: TrailRows,
-        clock: Clock,
         settle: Callable[[Sweep, Sequence[Token]], None],
     ) -> None:
         self._plan = plan
         self._processor = processor
         self._batches = batches
-        self._recorder = recorder
-        self._reader = reader
-        self._run = run
-        self._payloads = payloads
-        self._rows = rows
-        self._clock = clock
+        self._recorder = ledger.recorder
+        self._reader = ledger.reader
+        self._run = ledger.run
+        self._payloads = ledger.payloads
+        self._rows = ledger.rows
+        self._clock = ledger.clock
         self._settle = settle
 
     def harvest(self, batch: Batch) -> None:

@@ -29,9 +29,8 @@ from elspeth.contracts import (
     StoppedError,
 )
 from elspeth.core.calls import NetworkGuard, Redactor
-from elspeth.core.landscape import LandscapeReader, LandscapeRecorder, Payloads, RunHeader
+from elspeth.core.landscape import LandscapeReader, LandscapeRecorder, RunHeader
 from elspeth.core.landscape.journal import PART_EXTENT
-from elspeth.core.landscape.rows import TrailRows
 from elspeth.core.landscape.tally import count_outcomes, count_usage
 from elspeth.core.payloads import Extent
 from elspeth.engine.admission import Admission
@@ -39,6 +38,7 @@ from elspeth.engine.batches import Batches, custom_id
 from elspeth.engine.context import StepContext
 from elspeth.engine.frontier import Frontier
 from elspeth.engine.harvest import Harvester
+from elspeth.engine.ledger import Ledger
 from elspeth.engine.outputs import Output
 from elspeth.engine.plan import SOURCE_NODE, Plan, Step
 from elspeth.engine.processor import Processor, Sweep
@@ -111,8 +111,8 @@ class Orchestrator:
             for step in plan.steps.values()
         }
         self._providers: dict[int, BatchProvider] = {}
-        self._payloads = Payloads(reader, run)
-        self._rows = TrailRows(reader, run, self._payloads)
+        ledger = Ledger.of(run, reader, recorder, clock)
+        self._rows = ledger.rows
         self._restore_frontier(reader.frontier(run.run_no))
         self._admission = Admission(
             codec=plan.codecs[SOURCE_NODE],
@@ -130,28 +130,10 @@ class Orchestrator:
             clock=clock,
             request_line=_request_line,
         )
-        self._batches = Batches(plan, recorder=recorder, reader=reader, run=run, payloads=self._payloads)
-        self._remote = RemoteSteps(
-            plan,
-            batches=self._batches,
-            providers=self._provider,
-            recorder=recorder,
-            payloads=self._payloads,
-            redactor=redactor,
-            clock=clock,
-            origin_run=run.run_id,
-        )
+        self._batches = Batches(plan, ledger)
+        self._remote = RemoteSteps(plan, ledger, batches=self._batches, providers=self._provider, redactor=redactor)
         self._harvester = Harvester(
-            plan,
-            processor=self._processor,
-            batches=self._batches,
-            recorder=recorder,
-            reader=reader,
-            run=run,
-            payloads=self._payloads,
-            rows=self._rows,
-            clock=clock,
-            settle=self._settle_harvested,
+            plan, ledger, processor=self._processor, batches=self._batches, settle=self._settle_harvested
         )
 
     def execute(self) -> dict[str, Any]:

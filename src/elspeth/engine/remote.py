@@ -20,7 +20,6 @@ from elspeth.contracts import (
     BatchState,
     BodyRef,
     CallScope,
-    Clock,
     CredentialsError,
     FileFacts,
     FileRole,
@@ -34,9 +33,9 @@ from elspeth.contracts import (
     RunError,
 )
 from elspeth.core.calls import Redactor
-from elspeth.core.landscape import LandscapeRecorder, Payloads
 from elspeth.core.payloads import SegmentStream
 from elspeth.engine.batches import Batch, Batches
+from elspeth.engine.ledger import Ledger
 from elspeth.engine.plan import Plan, Step
 from elspeth.engine.reconcile import find_file, find_jobs
 
@@ -71,23 +70,20 @@ class RemoteSteps:
     def __init__(
         self,
         plan: Plan,
+        ledger: Ledger,
         *,
         batches: Batches,
         providers: Callable[[Step], BatchProvider],
-        recorder: LandscapeRecorder,
-        payloads: Payloads,
         redactor: Redactor,
-        clock: Clock,
-        origin_run: str,
     ) -> None:
         self._plan = plan
         self._batches = batches
         self._providers = providers
-        self._recorder = recorder
-        self._payloads = payloads
+        self._recorder = ledger.recorder
+        self._payloads = ledger.payloads
         self._redactor = redactor
-        self._clock = clock
-        self._origin_run = origin_run
+        self._clock = ledger.clock
+        self._origin_run = ledger.run.run_id
         self.is_submitting = True
         self.stalled: dict[int, str] = {}
 
