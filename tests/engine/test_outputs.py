@@ -1,3 +1,5 @@
+"""Outputs and their part files, lost ones made again: outputs.py and rebuild.py."""
+
 from __future__ import annotations
 
 from hashlib import sha256

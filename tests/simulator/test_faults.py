@@ -1,4 +1,7 @@
-"""Every action of the fault plan, as a client meets it."""
+"""Every action of the fault plan, as a client meets it.
+
+Also for delivery.py.
+"""
 
 import json
 import time

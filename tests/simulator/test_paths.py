@@ -1,4 +1,7 @@
-"""Every path and operation, over raw HTTP."""
+"""Every path and operation, over raw HTTP.
+
+Also for app.py, exchange.py, file_operations.py, batch_operations.py, shapes.py, paging.py, upload.py, arrival.py.
+"""
 
 import hashlib
 import time

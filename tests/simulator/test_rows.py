@@ -1,4 +1,7 @@
-"""Result lines have the structure of the wire fixtures, whatever the row came to."""
+"""Result lines have the structure of the wire fixtures, whatever the row came to.
+
+Also for answers.py, results.py.
+"""
 
 import json
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""With a state folder, everything outlives the process."""
+"""With a state folder, everything outlives the process.
+
+Also for worker.py.
+"""
 
 import time
 from pathlib import Path

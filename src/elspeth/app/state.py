@@ -82,8 +82,14 @@ class State:
                 f"there is no trail here: {self.database} does not exist",
                 hint="Run a pipeline first (elspeth demo), go to its folder, or name a database with --db.",
             )
-        return max(existing, key=lambda path: path.stat().st_mtime)
+        return max(existing, key=_last_written)
 
     def _pointed(self) -> list[Path]:
         pointers = self.folder / _POINTERS
         return [Path(line) for line in pointers.read_text().splitlines() if line] if pointers.is_file() else []
+
+
+def _last_written(database: Path) -> float:
+    """When a database was last written: what it holds may still be in its write-ahead log."""
+    log = database.with_name(database.name + "-wal")
+    return max(path.stat().st_mtime for path in (database, log) if path.exists())

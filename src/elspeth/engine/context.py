@@ -80,6 +80,7 @@ class StepContext:
             self._redactor.redact_value(error),
             latency_ms,
             node_no=self._node_no,
+            row_index=self.row_index,
         )
 
     def close(self) -> None:

@@ -199,6 +199,7 @@ class Orchestrator:
             output.refuse_existing()
             rebuild_part(output, rows=self._rows, frontier=self._frontier, names=self._plan.names)
         self._batches.restore()
+        self._check_error_rate()
         self._recorder.journal.checkpoint_with(
             self._checkpoint, {number: output.part for number, output in self._outputs.items()}
         )

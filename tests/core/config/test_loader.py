@@ -1,4 +1,7 @@
-"""Loading a pipeline file: what comes of a good one, and all that can be wrong in a bad one."""
+"""Loading a pipeline file: what comes of a good one, and all that can be wrong in a bad one.
+
+Also for annotations.py, resolution.py, validation.py.
+"""
 
 from __future__ import annotations
 
@@ -78,8 +81,7 @@ def test_what_may_be_left_out_has_a_default(folder: Any, head: str) -> None:
     assert (pipeline.limits.max_error_rate, pipeline.retry.max_attempts) == (None, 5)
 
 
-def test_all_errors_are_reported_at_once_in_the_order_of_the_file(folder: Any) -> None:
-    text = """\
+WRONG_FILE = """\
 name: my pipeline
 sorce: {}
 source:
@@ -107,8 +109,8 @@ sinks:
 outptu: done
 limits: {max_error_rate: 2}
 """
-    assert folder.rendered(text) == (
-        """\
+
+ITS_REPORT = """\
 p.yaml:1:1: error[MISSING_KEY]: with several sinks, 'output' must name the one after the last step
     name: my pipeline
     ^
@@ -171,7 +173,10 @@ p.yaml:25:1: error[UNKNOWN_KEY]: unknown key 'outptu'
 p.yaml:26:26: error[BAD_VALUE]: this should be less than or equal to 1
     limits: {max_error_rate: 2}
                              ^"""
-    )
+
+
+def test_all_errors_are_reported_at_once_in_the_order_of_the_file(folder: Any) -> None:
+    assert folder.rendered(WRONG_FILE) == ITS_REPORT
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,8 @@
+"""The batch transform of Azure OpenAI, from its options to its requests and answers.
+
+Also for batch_llm.py, batch_options.py, lookup.py.
+"""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,8 @@
+"""Templates: what they may read, and what they render.
+
+Also for sandbox.py.
+"""
+
 from __future__ import annotations
 
 from datetime import UTC, date, datetime

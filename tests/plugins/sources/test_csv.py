@@ -1,4 +1,7 @@
-"""What the csv source makes of a file, sound or not."""
+"""What the csv source makes of a file, sound or not.
+
+Also for coercion.py, encodings.py.
+"""
 
 # ruff: noqa: DTZ001 (rows hold times without a zone too)
 

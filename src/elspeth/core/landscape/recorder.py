@@ -156,6 +156,7 @@ class LandscapeRecorder:
         latency_ms: float | None = None,
         *,
         node_no: int | None = None,
+        row_index: int | None = None,
         operation: str | None = None,
     ) -> str:
         """Records a call to a system without an HTTP seam; mappings are stored as canonical JSON."""
@@ -165,7 +166,7 @@ class LandscapeRecorder:
         envelope = canonical_json({"call_type": call_type.word, "status": status.word})
         return self.calls.add_call(
             CallRecord(
-                scope=CallScope(node_no=node_no),
+                scope=CallScope(node_no=node_no, row_index=row_index),
                 call_type=call_type,
                 operation=operation or call_type.word,
                 status=status,

@@ -1,0 +1,69 @@
+"""The explanation of a row shows what was recorded, and stops at the first thing that does not fit."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from tests.conftest import Serve
+from tests.engine.workbench import Project, ask
+
+from elspeth.contracts import MissingTrailError, RunStatus, TrailError
+from elspeth.core.canonical import sha256
+from elspeth.core.landscape import LandscapeReader
+from elspeth.core.landscape.lineage import Lineage
+
+
+@pytest.fixture
+def asked(bench: Project, serve: Serve) -> Project:
+    """Three rows asked, the second of them twice: its first answer was a 429."""
+    simulator = serve()
+    simulator.add_faults([{"operation": "batches.create", "action": {"row_faults": {"row-1-0": "429"}}}])
+    bench.rows([{"text": "one"}, {"text": "two"}, {"text": "three"}])
+    bench.pipeline(ask(simulator, poll_interval_seconds=0.05), sinks=("done", "failed"))
+    assert bench.run().status is RunStatus.COMPLETED
+    return bench
+
+
+def explain(bench: Project, row: int) -> dict[str, object]:
+    with LandscapeReader(bench.database) as reader:
+        return Lineage(reader, reader.run("latest")).explain(row)
+
+
+def test_each_attempt_shows_the_request_and_the_reply_of_that_very_row(asked: Project) -> None:
+    (step,) = explain(asked, 1)["steps"]  # type: ignore[misc]
+    attempts = step["attempts"]
+    assert [attempt["attempt"] for attempt in attempts] == [0, 1]
+    for number, attempt in enumerate(attempts):
+        for part in ("request", "reply"):
+            line = attempt[part]["line"]
+            assert json.loads(line)["custom_id"] == f"row-1-{number}"
+            assert sha256(line.encode()).hex() == attempt[part]["sha256"]
+    assert [attempt["reply"]["file"] for attempt in attempts] == ["error", "output"]
+    assert step["status"] == "completed"
+
+
+def test_a_row_that_is_not_there_is_an_error_that_says_which_are(asked: Project) -> None:
+    with pytest.raises(MissingTrailError) as caught:
+        explain(asked, 3)
+    assert caught.value.hint == "Its rows are 0 to 2."
+
+
+def test_a_changed_byte_of_a_batch_file_stops_the_explanation(asked: Project) -> None:
+    (path,) = (p for p in asked.folder.rglob("*-a0-request.jsonl.zst"))
+    stored = bytearray(path.read_bytes())
+    stored[len(stored) // 2] ^= 1
+    path.write_bytes(bytes(stored))
+    with pytest.raises(TrailError):
+        explain(asked, 0)
+
+
+def test_a_hash_of_another_row_stops_the_explanation(asked: Project, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(asked.database)) as connection, connection:
+        connection.execute("DROP TRIGGER batch_members_no_update")
+        connection.execute("UPDATE batch_members SET line_hash = zeroblob(32) WHERE row_index = 0")
+    with pytest.raises(TrailError, match="row 0"):
+        explain(asked, 0)
