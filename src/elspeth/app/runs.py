@@ -48,6 +48,7 @@ from elspeth.core.landscape import (
     open_journal,
 )
 from elspeth.core.landscape.locks import RunLock
+from elspeth.engine.decisions import Decisions
 from elspeth.engine.orchestrator import Orchestrator, Progress, Waiting
 from elspeth.engine.plan import SOURCE_NODE, Plan, Step
 from elspeth.plugins.registry import Registry
@@ -68,6 +69,7 @@ class Conditions:
     submit_only: bool = False
     on_progress: Callable[[Progress], None] = lambda _progress: None
     on_start: Callable[[str], None] = lambda _run_id: None
+    decisions: Decisions = field(default_factory=Decisions)
     stop: threading.Event = field(default_factory=threading.Event)
     stop_code: int = 130
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
@@ -238,6 +240,7 @@ class _Work:
                 guard=guard,
                 clock=self._clock,
                 waiting=self._waiting(),
+                decisions=self._conditions.decisions,
                 is_stopping=self._conditions.stop.is_set,
                 on_progress=self._conditions.on_progress,
             )
@@ -273,7 +276,7 @@ class _Work:
         error.hint = None if error.hint is None else self._redactor.redact_text(error.hint)
         code = error.exit_code
         match error:
-            case BatchPendingError():
+            case BatchPendingError() | UsageError():  # a decision that fits no batch changes nothing
                 status = RunStatus.PENDING
             case StoppedError():
                 status, code = RunStatus.INTERRUPTED, self._conditions.stop_code

@@ -7,6 +7,7 @@ that ``elspeth --help`` starts fast.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -33,11 +34,11 @@ def build_app() -> typer.Typer:
 
     @app.callback()
     def options(
-        version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+        version: Annotated[
+            bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+        ] = False,
     ) -> None:
-        if version:
-            typer.echo(f"elspeth {__version__}")
-            raise typer.Exit
+        pass
 
     start_commands.register(app)
     pipeline_commands.register(app)
@@ -46,13 +47,23 @@ def build_app() -> typer.Typer:
     return app
 
 
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"elspeth {__version__}")
+        raise typer.Exit
+
+
 def main() -> None:
     """Runs the command line and exits with its code."""
     try:
-        build_app()()
+        try:
+            build_app()()
+        finally:
+            sys.stdout.flush()
     except ElspethError as error:
         print_error(error)
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        sys.stderr.close()
+        # Whoever read us has gone; the interpreter must not try to flush again when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)

@@ -71,7 +71,7 @@ def status_lines(status: Mapping[str, Any], *, now_us: int | None = None) -> lis
     if status["hint"]:
         lines.append(f"  hint: {status['hint']}")
     if status["next"]:
-        is_pending = status["status"] == "pending"
+        is_pending = status["status"] == "pending" and not status["hint"]
         lines.append(f"{'Safe to close. Nothing polls until' if is_pending else 'Go on with'}: {status['next']}")
     return lines
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import signal
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -15,7 +14,7 @@ import typer
 from elspeth.cli.durations import parse_duration_s
 from elspeth.cli.output import complete_line, note, print_error, print_json, print_text, status_lines
 from elspeth.cli.progress import progress_printer
-from elspeth.contracts import BatchPendingError, ElspethError, PipelineError, RunStatus, UsageError
+from elspeth.contracts import BatchPendingError, RunStatus, UsageError
 
 if TYPE_CHECKING:
     from elspeth.app.runs import Conditions, RunResult
@@ -70,6 +69,13 @@ def resume(
         str | None, typer.Argument(metavar="RUN", help="A run's id, a prefix of it, or latest.")
     ] = None,
     all_pending: Annotated[bool, typer.Option("--all", help="Go on with every pending run.")] = False,
+    adopt: Annotated[
+        str | None, typer.Option("--adopt", metavar="BATCH_ID", help="This job at the provider is ours.")
+    ] = None,
+    declare_lost: Annotated[
+        list[int] | None,
+        typer.Option("--declare-lost", metavar="N", help="Batch N is lost: its rows are sent, and paid for, again."),
+    ] = None,
     wait: WaitOption = None,
     no_wait: NoWaitOption = False,
     db: DbOption = None,
@@ -79,13 +85,17 @@ def resume(
     """Go on with a pending, interrupted, failed or killed run."""
     if (reference is None) == (not all_pending):
         raise UsageError("resume needs a run, or --all", hint="`elspeth runs` lists them; `latest` is the last one.")
+    if all_pending and (adopt or declare_lost):
+        raise UsageError("a decision is about one run", hint="Name the run instead of --all.")
     with _conditions(wait, no_wait, progress) as conditions:
         if reference is None:
             _resume_all(conditions, db, as_json=json)
             return
         from elspeth.app.runs import resume_run
         from elspeth.app.state import State
+        from elspeth.engine.decisions import Decisions
 
+        conditions.decisions = Decisions(adopt=adopt, lost=tuple(declare_lost or ()))
         result = resume_run(reference, state=State.find(Path.cwd()), conditions=conditions, db=db)
     _report(result, as_json=json)
 
@@ -164,18 +174,9 @@ def _print_result(result: RunResult, *, as_json: bool) -> int:
             note("elspeth: more rows failed than limits.max_error_rate allows")
     else:
         print_text("\n".join(status_lines({**status, "reason": None, "hint": None})))
-    if result.error is not None:
-        _print_recorded(result.error, result.summary)
-    sys.stdout.flush()
+    if isinstance(result.error, BatchPendingError):
+        if result.error.hint:
+            note(f"  hint: {result.error.hint}")
+    elif result.error is not None:
+        print_error(result.error)
     return result.exit_code
-
-
-def _print_recorded(error: ElspethError, detail: Mapping[str, Any]) -> None:
-    """What ended the process, in the words of the trail: a provider's own words may hold the key in some form."""
-    recorded = ElspethError(str(detail["message"]), hint=detail["hint"])
-    if isinstance(error, PipelineError):
-        print_error(error)
-    elif not isinstance(error, BatchPendingError):
-        print_error(recorded)
-    elif recorded.hint:
-        note(f"  hint: {recorded.hint}")

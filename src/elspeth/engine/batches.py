@@ -57,6 +57,7 @@ class Batch:
     next_at: int = 0
     tries: int = 0
     looks: int = 0
+    times_gone: int = 0
     is_overdue: bool = False
 
     def apply(self, phase: BatchPhase, detail: Mapping[str, Any]) -> None:

@@ -36,6 +36,7 @@ from elspeth.core.payloads import Extent
 from elspeth.engine.admission import Admission
 from elspeth.engine.batches import Batches, custom_id
 from elspeth.engine.context import StepContext
+from elspeth.engine.decisions import Decisions, take_decisions
 from elspeth.engine.frontier import Frontier
 from elspeth.engine.harvest import Harvester
 from elspeth.engine.ledger import Ledger
@@ -92,6 +93,7 @@ class Orchestrator:
         guard: NetworkGuard,
         clock: Clock,
         waiting: Waiting,
+        decisions: Decisions,
         is_stopping: Callable[[], bool],
         on_progress: Callable[[Progress], None],
     ) -> None:
@@ -102,6 +104,7 @@ class Orchestrator:
         self._guard = guard
         self._clock = clock
         self._waiting = waiting
+        self._decisions = decisions
         self._is_stopping = is_stopping
         self._on_progress = on_progress
         self._contexts = {
@@ -196,7 +199,7 @@ class Orchestrator:
 
     def _begin(self) -> None:
         for output in self._outputs.values():
-            output.refuse_existing()
+            output.prepare()
             rebuild_part(output, rows=self._rows, frontier=self._frontier, names=self._plan.names)
         self._batches.restore()
         self._check_error_rate()
@@ -205,6 +208,14 @@ class Orchestrator:
         )
         for output in self._outputs.values():
             output.begin()
+        self._recorder.journal.commit_durably()
+        take_decisions(
+            self._decisions,
+            plan=self._plan,
+            batches=self._batches,
+            recorder=self._recorder,
+            providers=self._provider,
+        )
         self._recorder.journal.commit_durably()
 
     def _checkpoint(self) -> dict[str, Any]:
@@ -346,7 +357,10 @@ class Orchestrator:
             return f"Batch {number} could not be sent: {message}. Resume the run later."
         lost = [b.number for b in self._batches.live.values() if b.phase is BatchPhase.LOST]
         if lost:
-            return f"The provider no longer knows batch {lost[0]} or its results; nothing is sent again by itself."
+            return (
+                f"The provider no longer knows batch {lost[0]} or its results, and nothing is sent again by itself. "
+                f"Find its job and resume with --adopt BATCH_ID, or pay for its rows again: --declare-lost {lost[0]}."
+            )
         return "Every batch waits for another one."
 
     def _too_many_errors(self) -> ErrorRateError:

@@ -77,8 +77,17 @@ class Output:
         self.next_line = written.lines[-1]
         return written.lines
 
-    def refuse_existing(self) -> None:
-        """Raises `SinkError` when the sink may not replace a file that is there."""
+    def prepare(self) -> None:
+        """Makes the file's folder. Raises `SinkError` when it cannot, or when the sink may not replace a file."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SinkError(
+                f"the folder {self.path.parent} of the output {self.plan.name!r} cannot be made: {error.strerror}",
+                hint="Mend the path or its permissions, then resume the run.",
+            ) from error
+        if self.path.is_dir():
+            raise SinkError(f"the output {self.path} is a folder", hint="Move it away, then resume the run.")
         if self.plan.must_not_exist and self.path.exists() and not (self.is_begun and self.is_in_place()):
             raise SinkError(
                 f"the output {self.path} exists", hint="Remove it, or let the sink replace it (if_exists: replace)."

@@ -172,8 +172,12 @@ class RemoteSteps:
         try:
             facts = self._attempt(batch, "files.retrieve", lambda: provider.file(file_id), is_missing_raised=True)
         except NotFoundError as error:
-            detail = {"file_id": None, "message": error.message, "tries": 0}
-            self._note(batch, "file_gone", BatchPhase.SEALED, {**detail, "next_at": self._later(_FILE_POLL_S)})
+            times_gone = batch.times_gone + 1
+            detail = {"file_id": None, "message": error.message, "tries": 0, "times_gone": times_gone}
+            next_at = self._later(self._backoff_s(times_gone))
+            self._note(batch, "file_gone", BatchPhase.SEALED, {**detail, "next_at": next_at})
+            if times_gone % self._plan.max_attempts == 0:
+                self.stalled[batch.number] = "the provider does not keep the file that it was sent"
             return
         if facts is None:
             return

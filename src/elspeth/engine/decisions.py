@@ -1,0 +1,103 @@
+"""What only a person can know of a batch: which job is ours, or that one is lost.
+
+Both are recorded with who said so. A job is adopted only when the provider itself says
+that it works on the batch's file; a batch is declared lost only when nothing else can
+be found out, since its rows are then paid for again.
+"""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from elspeth.contracts import BatchPhase, BatchProvider, CallScope, NotFoundError, UsageError
+from elspeth.core.landscape import LandscapeRecorder
+from elspeth.engine.batches import Batch, Batches
+from elspeth.engine.plan import Plan, Step
+
+__all__ = ["Decisions", "take_decisions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decisions:
+    """What the person at the command line decided: a job's id at the provider, numbers of batches."""
+
+    adopt: str | None = None
+    lost: tuple[int, ...] = ()
+
+
+def take_decisions(
+    decisions: Decisions,
+    *,
+    plan: Plan,
+    batches: Batches,
+    recorder: LandscapeRecorder,
+    providers: Callable[[Step], BatchProvider],
+) -> None:
+    """Records and applies the decisions; raises `UsageError` for one that does not fit any batch."""
+    who = f"{getpass.getuser()}@{socket.gethostname()}"
+    for number in decisions.lost:
+        _declare_lost(_undecided(batches, number), batches, who)
+    if decisions.adopt is not None:
+        _adopt(decisions.adopt, plan=plan, batches=batches, recorder=recorder, providers=providers, who=who)
+
+
+def _undecided(batches: Batches, number: int) -> Batch:
+    batch = batches.live.get(number)
+    if batch is None or not _waits_for_a_person(batch):
+        waiting = [str(one.number) for one in batches.live.values() if _waits_for_a_person(one)]
+        raise UsageError(
+            f"batch {number} is not lost",
+            hint=f"A decision is due for: {', '.join(waiting)}." if waiting else "No batch waits for a decision.",
+        )
+    return batch
+
+
+def _waits_for_a_person(batch: Batch) -> bool:
+    return batch.phase is BatchPhase.LOST or (batch.phase is BatchPhase.READY and batch.unsure is not None)
+
+
+def _declare_lost(batch: Batch, batches: Batches, who: str) -> None:
+    """A job that never was is created again; a job without results leaves its rows unanswered."""
+    if batch.phase is BatchPhase.READY:
+        batches.note(batch, "declared_lost", BatchPhase.READY, {"who": who, "unsure": None, "tries": 0, "next_at": 0})
+        return
+    fault = {"code": "declared_lost", "message": f"its results were declared lost by {who}"}
+    here = batch.downloads
+    detail = {
+        "who": who,
+        "faults": [fault],
+        "output_file_id": batch.output_file_id if "output" in here else None,
+        "error_file_id": batch.error_file_id if "error" in here else None,
+        "next_at": 0,
+    }
+    batches.note(batch, "declared_lost", BatchPhase.ENDED, detail)
+
+
+def _adopt(
+    batch_id: str,
+    *,
+    plan: Plan,
+    batches: Batches,
+    recorder: LandscapeRecorder,
+    providers: Callable[[Step], BatchProvider],
+    who: str,
+) -> None:
+    for batch in list(batches.live.values()):
+        if not _waits_for_a_person(batch):
+            continue
+        with recorder.calls.on_behalf_of(CallScope(node_no=batch.node_no, batch_no=batch.number)):
+            try:
+                facts = providers(plan.steps[batch.node_no]).batch(batch_id)
+            except NotFoundError:
+                continue
+        if facts.input_file_id == batch.file_id:
+            detail = {"who": who, "batch_id": facts.id, "unsure": None, "tries": 0, "looks": 0, "next_at": 0}
+            batches.note(batch, "adopted_by_person", BatchPhase.CREATED, detail)
+            return
+    raise UsageError(
+        f"no batch that waits for a decision is the job {batch_id!r}",
+        hint="A job is adopted when the provider knows it and it works on the batch's file; see `elspeth status`.",
+    )
