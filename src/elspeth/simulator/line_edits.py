@@ -33,10 +33,6 @@ class LineEdits:
             return True
         return any(getattr(self, edit.name) for edit in fields(self) if edit.name != "in_both_files")
 
-    def adds_to(self, kind: FileKind) -> bool:
-        """Whether the file comes to be even if no row belongs in it."""
-        return bool(self.extra if kind is FileKind.OUTPUT else self.in_both_files)
-
     def edit(self, kind: FileKind, lines: Iterable[bytes]) -> Iterator[bytes]:
         for line in lines:
             yield from self._edit_line(line)

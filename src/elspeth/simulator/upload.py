@@ -1,5 +1,7 @@
 """The multipart upload of a file, parsed as it arrives and written straight to disk."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -73,7 +75,7 @@ class _Form:
         self.hash = hashlib.sha256()
         self.ended = False
 
-    def callbacks(self) -> "MultipartCallbacks":
+    def callbacks(self) -> MultipartCallbacks:
         return {
             "on_part_begin": self._on_part_begin,
             "on_part_data": self._on_part_data,
