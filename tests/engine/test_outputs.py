@@ -114,3 +114,27 @@ def test_a_finished_output_is_recorded_with_its_size_and_hash(bench: Project) ->
     assert bench.query("SELECT path, size, hash, records FROM artifacts") == [
         (path, len(data), sha256(data).digest(), 1)
     ]
+
+
+def test_a_part_file_that_somebody_changed_is_made_again(bench: Project, serve: Serve) -> None:
+    simulator = serve(latency_s=600.0)
+    bench.rows([{"text": "early", "skip": True}] * 3 + [{"text": "late", "skip": False}])
+    gate = "- {name: gate, gate: \"row['skip']\", routes: {true: done, false: next}}\n"
+    bench.pipeline(gate + ask(simulator, poll_interval_seconds=0.05), sinks=("done", "failed"))
+    assert bench.run(wait_s=0.0).status is RunStatus.PENDING
+    (part,) = (path for path in (bench.folder / "out").iterdir() if path.name.startswith(".done"))
+    whole = part.read_bytes()
+    part.write_bytes(whole.replace(b"early", b"EARLY"))
+    bench.resume(wait_s=0.0)
+    assert part.read_bytes() == whole
+
+
+def test_an_output_that_is_a_folder_is_refused_before_anything_is_sent(bench: Project, serve: Serve) -> None:
+    simulator = serve()
+    bench.rows([{"text": "one"}])
+    bench.pipeline(ask(simulator), sinks=("done", "failed"))
+    (bench.folder / "out" / "done.jsonl").mkdir(parents=True)
+    result = bench.run()
+    assert isinstance(result.error, SinkError)
+    assert result.error.hint
+    assert simulator.journal() == []

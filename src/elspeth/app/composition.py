@@ -163,6 +163,7 @@ def _sinks(
         section = pipeline.sinks[node.name]
         sink: Sink = registry.find("sink", section.plugin).load()(section.options)
         fields = _sink_fields(graph, node.number, inputs[node.number])
+        faults += _error_field_faults(graph, node.number, inputs[node.number])
         try:
             sink.header(fields)
         except PipelineError as error:
@@ -177,6 +178,22 @@ def _sinks(
             must_not_exist=getattr(section.options, "if_exists", "replace") == "error",
         )
     return sinks, faults
+
+
+def _error_field_faults(graph: Graph, number: int, fields: Fields) -> list[Diagnostic]:
+    """A field of the rows that the reason of a failed one would replace."""
+    is_error_sink = any(edge.target == number and edge.label == "on_error" for edge in graph.edges)
+    if not is_error_sink or ERROR_FIELD not in fields:
+        return []
+    return [
+        Diagnostic(
+            path=("sinks", graph.nodes[number].name),
+            code="FIELD_EXISTS",
+            message=f"rows that arrive here have a field {ERROR_FIELD!r}, which the reason of a failed row is put in",
+            hint="rename the field with a field_mapper step",
+            on_key=True,
+        )
+    ]
 
 
 def _sink_fields(graph: Graph, number: int, fields: Fields) -> Fields:

@@ -152,7 +152,7 @@ def resume_run(reference: str, *, state: State, conditions: Conditions, db: str 
             conditions=conditions,
             secrets=secrets_of(pipeline),
         )
-        return work.execute(first=None if reader.frontier(run.run_no) else build_plan(pipeline, registry))
+        return work.execute(first=None)
 
 
 def recorded_pipeline(
@@ -206,9 +206,14 @@ class _Work:
         self._clock = SystemClock(conditions.stop)
 
     def execute(self, *, first: Plan | None) -> RunResult:
-        """Executes under the run's lock; ``first`` is the plan to define when the run is new."""
+        """Executes under the run's lock; ``first`` is the plan of a run that is new, if it is made already."""
         with RunLock(self._reader.database.parent, self._run.run_id):
+            status, detail = self._reader.status(self._run.run_no)
+            if status is RunStatus.COMPLETED:  # by another process, while this one waited or read
+                return self._result(status, 1 if detail.get("is_over_error_rate") else 0, detail, None)
             try:
+                if first is None and not self._reader.frontier(self._run.run_no):
+                    first = build_plan(self._pipeline, self._registry)
                 summary = self._orchestrate(first)
             except ElspethError as error:
                 return self._ended(error)
@@ -290,8 +295,11 @@ class _Work:
         }
         if isinstance(error, BatchPendingError):
             detail["next_poll_at"] = error.next_poll_at
-        self._record_end(status, detail)
-        return self._result(status, code, detail, error)
+        try:
+            self._record_end(status, detail)
+        except ElspethError as second:
+            error.hint = f"{error.hint or ''} (That could not be recorded either: {second.message}.)".strip()
+        return self._result(status, code, {**detail, "hint": error.hint}, error)
 
     def _record_end(self, status: RunStatus, detail: Mapping[str, Any]) -> None:
         """Writes the last event through a journal of its own: what the failed one had gathered is dropped."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ import typer
 from elspeth.cli.durations import parse_duration_s
 from elspeth.cli.output import complete_line, note, print_error, print_json, print_text, status_lines
 from elspeth.cli.progress import progress_printer
-from elspeth.contracts import BatchPendingError, RunStatus, UsageError
+from elspeth.contracts import BatchPendingError, ElspethError, RunStatus, UsageError
 
 if TYPE_CHECKING:
     from elspeth.app.runs import Conditions, RunResult
@@ -109,11 +110,25 @@ def _resume_all(conditions: Conditions, db: str | None, *, as_json: bool) -> Non
     state = State.find(Path.cwd())
     with LandscapeReader(state.to_read(db)) as reader:
         pending = [run["id"] for run in reports.runs(reader) if run["status"] == "pending"]
+    deadline = None if conditions.wait_s is None else time.monotonic() + conditions.wait_s
     code = 0
+    statuses: list[dict[str, Any]] = []
     for run_id in reversed(pending):
-        result = resume_run(run_id, state=state, conditions=conditions, db=db)
-        code = _worse(code, _print_result(result, as_json=as_json))
-    if not pending:
+        if deadline is not None:
+            conditions.wait_s = max(0.0, deadline - time.monotonic())
+        try:
+            result = resume_run(run_id, state=state, conditions=conditions, db=db)
+        except ElspethError as error:  # one run that cannot go on does not keep the others from it
+            print_error(error)
+            code = _worse(code, error.exit_code)
+            continue
+        statuses.append(_status_of(result))
+        code = _worse(code, _print_result(result, statuses[-1], as_json=False) if not as_json else result.exit_code)
+        if conditions.stop.is_set():
+            break
+    if as_json:
+        print_json({"schema_version": 1, "runs": statuses})
+    elif not pending:
         note("no run is pending")
     raise typer.Exit(code)
 
@@ -157,17 +172,20 @@ def _conditions(wait: str | None, no_wait: bool, progress: str) -> Iterator[Cond
 
 
 def _report(result: RunResult, *, as_json: bool) -> None:
-    raise typer.Exit(_print_result(result, as_json=as_json))
+    raise typer.Exit(_print_result(result, _status_of(result), as_json=as_json))
 
 
-def _print_result(result: RunResult, *, as_json: bool) -> int:
+def _status_of(result: RunResult) -> dict[str, Any]:
     from elspeth.app.reports import run_status
     from elspeth.core.landscape import LandscapeReader
 
     with LandscapeReader(result.database) as reader:
-        status: dict[str, Any] = run_status(reader, reader.run(result.run_id))
+        return {**run_status(reader, reader.run(result.run_id)), "exit_code": result.exit_code}
+
+
+def _print_result(result: RunResult, status: dict[str, Any], *, as_json: bool) -> int:
     if as_json:
-        print_json({**status, "exit_code": result.exit_code})
+        print_json(status)
     elif result.status is RunStatus.COMPLETED:
         print_text(complete_line(status))
         if status["is_over_error_rate"]:

@@ -129,9 +129,7 @@ class UnrecordedCallError(RunError):
 
 
 class ErrorRateError(RunError):
-    """More rows failed than ``limits.max_error_rate`` allows; nothing more is submitted."""
-
-    exit_code = 1
+    """More rows failed than ``limits.max_error_rate`` allows, before all was submitted; nothing more is."""
 
 
 class CredentialsError(ElspethError):

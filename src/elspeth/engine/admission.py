@@ -109,7 +109,7 @@ class Admission:
             "raw": {"ref": str(ref), "bytes": len(rejected.raw)},
         }
         if rejected.error.detail is not None:
-            error["detail"] = dict(rejected.error.detail)
+            error["detail"] = self._redactor.redact_value(dict(rejected.error.detail))
         self._recorder.add_failure(rejected.index, node_no=0, error=error, started_at=started_at, duration_us=0)
         return Arrival(
             rejected.index,

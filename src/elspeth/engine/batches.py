@@ -9,6 +9,7 @@ alike, so the two cannot drift apart. Nothing about a batch lives anywhere else.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,6 +59,7 @@ class Batch:
     tries: int = 0
     looks: int = 0
     times_gone: int = 0
+    times_queued: int = 0
     is_overdue: bool = False
 
     def apply(self, phase: BatchPhase, detail: Mapping[str, Any]) -> None:
@@ -90,6 +92,7 @@ class Batches:
         self.live: dict[int, Batch] = {}
         self._taking: dict[tuple[int, int | None], Batch] = {}
         self._full: list[Batch] = []
+        self._with_provider: Counter[int] = Counter()
 
     def restore(self) -> None:
         """Rebuilds the live batches from the trail; what an intent without an answer did is unsure."""
@@ -108,6 +111,7 @@ class Batches:
                 self._taking[node_no, parent_no] = batch
             self._restore_intent(batch, last_commit)
             self.live[number] = batch
+            self._with_provider[node_no] += batch.is_with_provider
 
     def add(self, step: Step, token: Token, line: bytes, *, attempt: int, parent: Batch | None = None) -> None:
         """Puts a request line into the batch that takes rows for that step and parent, or into a new one.
@@ -192,13 +196,15 @@ class Batches:
         """Records an event of a batch and applies it."""
         facts = dict(detail or {})
         self._recorder.batches.add_event(batch.number, event, phase, facts)
+        self._with_provider[batch.node_no] -= batch.is_with_provider
         batch.apply(phase, facts)
+        self._with_provider[batch.node_no] += batch.is_with_provider
         if not batch.is_live:
             self.live.pop(batch.number, None)
 
     def in_flight(self, node_no: int) -> int:
         """How many batches of a step are with the provider."""
-        return sum(batch.node_no == node_no and batch.is_with_provider for batch in self.live.values())
+        return self._with_provider[node_no]
 
     def _open(self, step: Step, attempt: int, parent: Batch | None) -> Batch:
         number = self._recorder.batches.open_batch(

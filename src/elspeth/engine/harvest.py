@@ -132,6 +132,7 @@ class Harvester:
             members = self._members(batch)
             while group := list(islice(members, _ROWS_AT_ONCE)):
                 self._take(step, batch, group, answers, tally)
+                self._batches.seal_full()
         retry = self._batches.open_batch(step, batch)
         self._batches.note(batch, "harvested", BatchPhase.HARVESTED, tally.facts())
         if retry is not None:
@@ -143,19 +144,31 @@ class Harvester:
     def _index(self, step: Step, batch: Batch, file: IO[bytes]) -> Answers:
         answers = Answers(file)
         expected = {custom_id(row, batch.attempt) for row in self._members(batch)}
-        noted = 0
+        known = self._set_aside(batch)
         for role in (FileRole.OUTPUT, FileRole.ERROR):
             ref = _download(batch, role)
             if ref is None:
                 continue
             for position, start, line in _lines(self._payloads.segment(ref.segment_no).chunks()):
                 fault = self._place(step, answers, expected, role, position, start, line)
-                if fault is not None and noted < _MOST_FAULTS_NOTED:
-                    noted += 1
+                if fault is not None and (role.word, position + 1) not in known and len(known) < _MOST_FAULTS_NOTED:
+                    known.add((role.word, position + 1))
                     where = {"role": role.word, "line": position + 1, "start": start, "length": len(line)}
                     detail = {**where, "line_sha256": sha256(line).hex(), **fault}
                     self._batches.note(batch, "line_set_aside", batch.phase, detail)
         return answers
+
+    def _set_aside(self, batch: Batch) -> set[tuple[str, int]]:
+        """The lines, by file and number, that an interrupted harvest has set aside already."""
+        return {
+            (role, line)
+            for role, line in self._reader.query(
+                "SELECT json_extract(detail_json, '$.role'), json_extract(detail_json, '$.line') FROM batch_events "
+                "WHERE run_no = ? AND batch_no = ? AND event = 'line_set_aside'",
+                self._run.run_no,
+                batch.number,
+            )
+        }
 
     def _place(
         self,

@@ -315,6 +315,8 @@ class Orchestrator:
             self._stop_if_asked()
             if not self._pump():
                 self._wait_or_suspend()
+            elif self._batches.live and self._is_late():
+                raise self._pending(self._clock.now_us(), None)
         self._release()
 
     def _release(self) -> None:
@@ -343,9 +345,14 @@ class Orchestrator:
         deadline = self._waiting.deadline
         if deadline is not None and (next_at > deadline or now >= deadline):
             raise self._pending(next_at, None)
+        self._commit_if_due(0)
         seconds = (next_at - now) / _US
         self._report(waiting_s=seconds)
         self._clock.sleep_s(min(max(seconds, 0.001), _LONGEST_SLEEP_S))
+
+    def _is_late(self) -> bool:
+        deadline = self._waiting.deadline
+        return deadline is not None and self._clock.now_us() >= deadline
 
     def _pending(self, next_at: int, hint: str | None) -> BatchPendingError:
         return BatchPendingError(sorted(self._batches.live), next_at, hint=hint)
@@ -366,7 +373,8 @@ class Orchestrator:
     def _too_many_errors(self) -> ErrorRateError:
         return ErrorRateError(
             f"{self._bad_rows} of {self._next_row} rows failed, more than limits.max_error_rate allows",
-            hint="What was submitted is harvested, nothing more is sent. `elspeth status` counts the reasons.",
+            hint="What was submitted is harvested, nothing more is sent under this limit; `elspeth status` counts the "
+            "reasons. A run with another limit: elspeth run FILE --new.",
         )
 
     def _check_error_rate(self) -> None:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from elspeth.contracts import LineSink, Outcome, Row, SinkError
+from elspeth.contracts import LineSink, Outcome, Row, SinkError, WrittenBatch
+from elspeth.core.canonical import compact_json, decode_json
 from elspeth.core.payloads import Extent, PartFile
 from elspeth.engine.plan import ERROR_FIELD, SinkPlan
 from elspeth.engine.tokens import Arrival
@@ -21,12 +22,24 @@ from elspeth.engine.tokens import Arrival
 __all__ = ["Output", "sink_row"]
 
 
+def sink_line(arrival: Arrival, step_name: str) -> bytes:
+    """What a sink of lines gets of an arrival, as JSON: a row's own bytes, with the reason when it failed."""
+    if arrival.outcome is Outcome.QUARANTINED:
+        return compact_json(arrival.row).encode()
+    if arrival.outcome is not Outcome.FAILED or arrival.error is None:
+        return arrival.data
+    return compact_json({**decode_json(arrival.data), ERROR_FIELD: _reason(arrival.error, step_name)}).encode()
+
+
 def sink_row(arrival: Arrival, step_name: str) -> Row:
     """What a sink gets of an arrival: the row, with the reason when it failed."""
     if arrival.outcome is not Outcome.FAILED or arrival.error is None:
         return arrival.row
-    reason = {"step": step_name, "code": arrival.error["code"], "message": arrival.error["message"]}
-    return {**arrival.row, ERROR_FIELD: reason}
+    return {**arrival.row, ERROR_FIELD: _reason(arrival.error, step_name)}
+
+
+def _reason(error: Mapping[str, Any], step_name: str) -> dict[str, Any]:
+    return {"step": step_name, "code": error["code"], "message": error["message"]}
 
 
 class Output:
@@ -66,16 +79,25 @@ class Output:
 
     def write(self, arrivals: Sequence[Arrival], names: Mapping[int, str]) -> Sequence[int]:
         """Appends rows in order and returns the line at which each begins."""
-        sink = self.plan.sink
-        if isinstance(sink, LineSink) and all(arrival.error is None for arrival in arrivals):
-            written = sink.encode_lines([arrival.data for arrival in arrivals], first_line=self.next_line)
-        else:
-            rows = [sink_row(arrival, names.get(arrival.step_no or 0, "")) for arrival in arrivals]
-            written = sink.encode(rows, first_line=self.next_line)
+        written = self.encode(arrivals, names, first_line=self.next_line)
         self.part.append(written.data)
         self.records += len(arrivals)
         self.next_line = written.lines[-1]
         return written.lines
+
+    def encode(self, arrivals: Sequence[Arrival], names: Mapping[int, str], *, first_line: int) -> WrittenBatch:
+        """The bytes of some arrivals. A sink of lines gets each row's own bytes, whatever its fields' types."""
+        sink = self.plan.sink
+        if isinstance(sink, LineSink):
+            lines = [sink_line(arrival, names.get(arrival.step_no or 0, "")) for arrival in arrivals]
+            return sink.encode_lines(lines, first_line=first_line)
+        rows = [sink_row(arrival, names.get(arrival.step_no or 0, "")) for arrival in arrivals]
+        return sink.encode(rows, first_line=first_line)
+
+    def holds_extents(self, path: Path) -> bool:
+        """Whether a file has all the bytes that earlier commits tell of."""
+        with path.open("rb") as file:
+            return all(_holds(file, extent) for extent in self._extents)
 
     def prepare(self) -> None:
         """Makes the file's folder. Raises `SinkError` when it cannot, or when the sink may not replace a file."""
@@ -97,8 +119,7 @@ class Output:
         """Whether the finished file got its name already: no part is left, and the file holds every extent."""
         if self.part_path.exists() or not self.path.is_file() or self.path.stat().st_size != self.part.size:
             return False
-        with self.path.open("rb") as file:
-            return all(_holds(file, extent) for extent in self._extents)
+        return self.holds_extents(self.path)
 
     def finish(self) -> tuple[int, bytes]:
         """Renames the synced part into place, or adopts the file that is in place; returns size and SHA-256."""
@@ -116,7 +137,10 @@ class Output:
                 self.part_path.replace(self.path)
                 _sync_folder(self.path.parent)
         except OSError as error:
-            raise SinkError(f"the output {self.path} cannot be finished: {error.strerror or error}") from error
+            raise SinkError(
+                f"the output {self.path} cannot be finished: {error.strerror or error}",
+                hint="Mend the path or its permissions, then resume the run: all of it is in the trail.",
+            ) from error
         return size, digest
 
 

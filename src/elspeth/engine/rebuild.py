@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from elspeth.contracts import TrailError
 from elspeth.core.landscape.rows import TrailRows
 from elspeth.engine.frontier import Frontier
-from elspeth.engine.outputs import Output, sink_row
+from elspeth.engine.outputs import Output
 
 __all__ = ["rebuild_part"]
 
@@ -16,7 +16,7 @@ _ROWS_AT_ONCE = 2_000
 
 
 def rebuild_part(output: Output, *, rows: TrailRows, frontier: Frontier, names: Mapping[int, str]) -> None:
-    """Makes the part file of a sink again when it is missing or too short, and cuts off what no commit tells of.
+    """Makes the part file of a sink again when it is missing or changed, and cuts off what no commit tells of.
 
     A finished file that is in place already needs no part. Raises `TrailError` when the trail
     gives other bytes than it says there were.
@@ -25,9 +25,9 @@ def rebuild_part(output: Output, *, rows: TrailRows, frontier: Frontier, names: 
         return
     if output.part_path.exists() and output.part_path.stat().st_size >= output.part.size:
         os.truncate(output.part_path, output.part.size)
-        return
-    sink = output.plan.sink
-    header = sink.header(output.plan.fields)
+        if output.holds_extents(output.part_path):
+            return
+    header = output.plan.sink.header(output.plan.fields)
     line = header.lines[0]
     output.part_path.parent.mkdir(parents=True, exist_ok=True)
     with output.part_path.open("wb") as file:
@@ -35,16 +35,12 @@ def rebuild_part(output: Output, *, rows: TrailRows, frontier: Frontier, names: 
         for start in range(0, frontier.released, _ROWS_AT_ONCE):
             end = min(start + _ROWS_AT_ONCE, frontier.released)
             arrivals = (frontier.arrival(row, rows) for row in rows.fetch(range(start, end)))
-            chosen = [
-                sink_row(arrival, names.get(arrival.step_no or 0, ""))
-                for arrival in arrivals
-                if arrival.sink_no == output.plan.number
-            ]
-            written = sink.encode(chosen, first_line=line)
+            chosen = [arrival for arrival in arrivals if arrival.sink_no == output.plan.number]
+            written = output.encode(chosen, names, first_line=line)
             file.write(written.data)
             line = written.lines[-1]
         file.flush()
         os.fsync(file.fileno())
         size = file.tell()
-    if size != output.part.size:
-        raise TrailError(f"{output.part_path}: the trail gives {size} bytes, but says there were {output.part.size}")
+    if size != output.part.size or not output.holds_extents(output.part_path):
+        raise TrailError(f"{output.part_path}: what the trail gives is not what it says was there")

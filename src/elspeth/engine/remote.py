@@ -113,6 +113,7 @@ class RemoteSteps:
         """Takes the step that is due."""
         step = self._plan.steps[batch.node_no]
         provider = self._providers(step)
+        news_before = self._recorder.batches.event_count(batch.number)
         match batch.phase:
             case BatchPhase.SEALED if batch.unsure:
                 self._find_upload(batch, provider)
@@ -130,7 +131,8 @@ class RemoteSteps:
                 self._download(batch, provider)
             case _:
                 raise RuntimeError(f"batch {batch.number} has no step to take in phase {batch.phase.word}")
-        self._recorder.journal.commit_durably()
+        if self._recorder.batches.event_count(batch.number) > news_before:
+            self._recorder.journal.commit_durably()
 
     def _may_submit(self, batch: Batch) -> bool:
         step = self._plan.steps[batch.node_no]
@@ -274,8 +276,9 @@ class RemoteSteps:
                 self._note(batch, "polled", BatchPhase.CREATED, _progress(facts))
             return
         if facts.is_over_quota:
-            delay = self._backoff_s(batch.tries + 1)
-            detail = {"batch_id": None, "tries": batch.tries + 1, "next_at": self._later(delay)}
+            times_queued = batch.times_queued + 1
+            next_at = self._later(self._backoff_s(times_queued))
+            detail = {"batch_id": None, "times_queued": times_queued, "next_at": next_at}
             self._note(batch, "queued", BatchPhase.READY, {**detail, "code": "token_limit_exceeded"})
             return
         self._note(batch, "ended", BatchPhase.ENDED, {**_progress(facts), **_ending(facts)})

@@ -268,7 +268,8 @@ class RowSource:
         return [
             Frame(*record)
             for record in self._reader.query(
-                "SELECT start, size, stored_start, stored_size, first_row, last_row FROM frames "
+                "SELECT start, size, stored_start, stored_size, first_row, last_row "
+                "FROM frames INDEXED BY frames_by_commit "
                 "WHERE run_no = ? AND commit_no = ? AND segment_no = ? AND first_row <= ? AND last_row >= ?",
                 self._run.run_no,
                 commit_no,

@@ -335,6 +335,10 @@ class BatchRecorder:
             sha256=sha256(line),
         )
 
+    def event_count(self, batch_no: int) -> int:
+        """How many events a batch has."""
+        return self._journal.counters.batch_event_no.get(batch_no, 0)
+
     def add_event(self, batch_no: int, event: str, phase: BatchPhase, detail: Mapping[str, Any] | None = None) -> None:
         """Records what happened to a batch."""
         numbers = self._journal.counters.batch_event_no

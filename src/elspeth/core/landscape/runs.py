@@ -65,7 +65,10 @@ def create_run(database: Path, new: NewRun, *, clock: Clock) -> int:
             hint="Start again: the run will be found.",
         ) from error
     except sqlite3.Error as error:
-        raise RunError(f"the database {database} cannot be written: {error}") from error
+        raise RunError(
+            f"the database {database} cannot be written: {error}",
+            hint="Make room, mend the permissions or end whatever locks it, then start again.",
+        ) from error
     finally:
         connection.close()
     return int(run_no)
