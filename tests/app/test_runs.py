@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from elspeth.app import reports
 from elspeth.app.explanation import explain_row
 from elspeth.contracts import BusyError, CredentialsError, RunError, RunStatus, SourceError, UsageError
 from elspeth.core.landscape import LandscapeReader
-from elspeth.core.landscape.locks import RunLock
+from elspeth.core.landscape.locks import OutputLock, RunLock
 from elspeth.engine import orchestrator
 from elspeth.simulator import Simulator
 
@@ -122,6 +123,41 @@ def test_a_second_process_is_refused_with_the_holders_name(bench: Project, serve
 
     assert (busy.value.host, busy.value.pid) == (socket.gethostname(), os.getpid())
     assert busy.value.since
+
+
+def test_a_second_live_run_on_an_output_is_refused_before_anything_is_sent(bench: Project, serve: Serve) -> None:
+    simulator = serve()
+    prepare(bench, simulator)
+    with OutputLock(bench.database.parent, bench.folder / "out" / "done.jsonl"):
+        refused = bench.run()
+    assert (type(refused.error), refused.exit_code) == (BusyError, 6)
+    assert simulator.journal() == []
+    assert bench.resume().status is RunStatus.COMPLETED
+
+
+def test_a_run_that_another_process_completed_meanwhile_is_only_reported(bench: Project, serve: Serve) -> None:
+    prepare(bench, serve(latency_s=0.3))
+    bench.run(submit_only=True)
+    pipeline_read = threading.Event()
+    held = threading.Event()
+    results = []
+
+    def other() -> None:
+        pipeline_read.wait(30)
+        results.append(bench.resume())
+        held.set()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+
+    def in_between(_run_id: str) -> None:  # called when the run has been read, and before it is locked
+        pipeline_read.set()
+        held.wait(30)
+
+    late = bench.resume(on_start=in_between)
+    thread.join()
+    assert [result.status for result in results] == [RunStatus.COMPLETED]
+    assert (late.status, late.exit_code, late.error) == (RunStatus.COMPLETED, 0, None)
 
 
 def test_a_second_run_of_the_same_pipeline_is_refused_until_the_first_is_done(bench: Project, serve: Serve) -> None:

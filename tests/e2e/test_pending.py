@@ -125,7 +125,7 @@ def test_a_second_run_of_a_pending_pipeline_needs_to_be_wanted(project: Project,
     assert 2 * BATCHES == len(of(simulator.journal(), "batches.create"))
     assert 2 == len(project("runs").out.splitlines())
     done = project("resume", "--all", "--json", timeout=30)
-    assert [0, 0] == [json.loads(line)["exit_code"] for line in done.out.splitlines()]
+    assert [0, 0] == [run["exit_code"] for run in done.json()["runs"]]
     assert {"completed"} == {run["status"] for run in project("runs", "--json").json()["runs"]}
     assert 2 * BATCHES == len(of(simulator.journal(), "batches.create"))
     assert "no run is pending" in project("resume", "--all").err

@@ -279,7 +279,7 @@ def test_too_many_failures_stop_what_is_not_sent_yet(bench: Project, serve: Serv
         more="limits: {max_error_rate: 0.1}\n",
     )
     result = bench.run()
-    assert (type(result.error).__name__, result.exit_code) == ("ErrorRateError", 1)
+    assert (type(result.error).__name__, result.exit_code) == ("ErrorRateError", 3)
     assert count(simulator, "batches.create") == 1
 
 

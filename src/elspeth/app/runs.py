@@ -47,7 +47,7 @@ from elspeth.core.landscape import (
     create_run,
     open_journal,
 )
-from elspeth.core.landscape.locks import RunLock
+from elspeth.core.landscape.locks import OutputLock, RunLock
 from elspeth.engine.decisions import Decisions
 from elspeth.engine.orchestrator import Orchestrator, Progress, Waiting
 from elspeth.engine.plan import SOURCE_NODE, Plan, Step
@@ -236,8 +236,12 @@ class _Work:
                 simulator = stack.enter_context(SimulatorProcess(folder))
             url = None if simulator is None else simulator.url
             guard = stack.enter_context(NetworkGuard())
+            plan = build_plan(self._pipeline, self._registry, simulator_url=url, source_fields=self._source_fields())
+            for sink in plan.sinks.values():
+                path = Path(sink.path.replace("{run}", self._run.run_id))
+                stack.enter_context(OutputLock(self._reader.database.parent, path))
             orchestrator = Orchestrator(
-                build_plan(self._pipeline, self._registry, simulator_url=url, source_fields=self._source_fields()),
+                plan,
                 run=self._run,
                 reader=self._reader,
                 recorder=recorder,

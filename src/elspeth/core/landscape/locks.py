@@ -1,4 +1,4 @@
-"""One process a run: an OS lock with a file that names its holder.
+"""One process a run, one live run an output: OS locks with a file that names the holder.
 
 The lock dies with its process, so a crashed holder never blocks a resume; the file's
 words serve people. This is control state, not evidence.
@@ -7,6 +7,7 @@ words serve people. This is control state, not evidence.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import socket
@@ -16,18 +17,18 @@ from typing import IO
 
 from elspeth.contracts import BusyError
 
-__all__ = ["RunLock"]
+__all__ = ["OutputLock", "RunLock"]
 
 
-class RunLock:
+class HeldLock:
     """Held while its ``with`` block runs; raises `BusyError` when another process holds it."""
 
-    def __init__(self, folder: Path, run_id: str) -> None:
-        self._path = folder / "locks" / f"{run_id}.lock"
-        self._run_id = run_id
+    def __init__(self, folder: Path, name: str, *, what: str) -> None:
+        self._path = folder / "locks" / f"{name}.lock"
+        self._what = what
         self._file: IO[str] | None = None
 
-    def __enter__(self) -> RunLock:
+    def __enter__(self) -> HeldLock:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         file = self._path.open("a+")
         try:
@@ -59,9 +60,24 @@ class RunLock:
         except (ValueError, KeyError, TypeError):
             host, pid, since = "unknown", 0, "unknown"
         return BusyError(
-            f"run {self._run_id} is held by process {pid} on {host} since {since}",
+            f"{self._what} is held by process {pid} on {host} since {since}",
             host=host,
             pid=pid,
             since=since,
             hint="Wait for it, or stop it; a process that has died holds nothing.",
         )
+
+
+class RunLock(HeldLock):
+    """The lock of one run; ``folder`` is the database's."""
+
+    def __init__(self, folder: Path, run_id: str) -> None:
+        super().__init__(folder, run_id, what=f"run {run_id}")
+
+
+class OutputLock(HeldLock):
+    """The lock of one output file, among the runs of one trail; ``folder`` is the database's."""
+
+    def __init__(self, folder: Path, path: Path) -> None:
+        name = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:16]
+        super().__init__(folder, f"output-{name}", what=f"the output {path}")
