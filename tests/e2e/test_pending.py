@@ -1,6 +1,5 @@
 """A run outlives its process: it is left, found again, resumed under its id, and never paid for twice."""
 
-import json
 import signal
 import socket
 import subprocess
