@@ -38,7 +38,7 @@ __all__ = ["Connection", "OpenAIBatchProvider"]
 Facts = TypeVar("Facts", FileFacts, BatchFacts)
 
 CONNECT_TIMEOUT_S = 10.0
-TRANSFER_TIMEOUT_S = 600.0
+TRANSFER_FACTOR = 5  # a whole file may take so many times as long as an object
 PAGE_SIZE = 100  # the most that every listing takes
 CHUNK_BYTES = 64 * 1024
 JSONL_TYPE = "application/octet-stream"  # what the SDK itself says of a .jsonl file
@@ -83,9 +83,7 @@ class OpenAIBatchProvider:
         self._client = _client(connection, http)
         self._is_renewed = False
         self._timeout = httpx2.Timeout(connection.timeout_s, connect=CONNECT_TIMEOUT_S)
-        self._transfer_timeout = httpx2.Timeout(
-            max(connection.timeout_s, TRANSFER_TIMEOUT_S), connect=CONNECT_TIMEOUT_S
-        )
+        self._transfer_timeout = httpx2.Timeout(connection.timeout_s * TRANSFER_FACTOR, connect=CONNECT_TIMEOUT_S)
         self._urls = f"`url` is {connection.line_url}, `batch_endpoint` is {connection.batch_endpoint}"
         who = "is no deployment of a batch SKU" if connection.is_azure else "is unknown to this server"
         self._create = replace(
