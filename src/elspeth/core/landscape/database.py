@@ -7,6 +7,8 @@ with ``synchronous=FULL``: a commit that returned is on the disk. With
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 import time
 from pathlib import Path
@@ -22,8 +24,24 @@ _BUSY_TIMEOUT_S = 60.0
 
 
 def create_database(path: Path) -> None:
-    """Makes the database, its folder included, unless it is there; checks the version of one that is."""
+    """Makes the database, its folder included, unless it is there; checks the version of one that is.
+
+    A new one gets its name when it is whole: whoever dies in between leaves no half-made database behind.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        draft = path.with_name(f".{path.name}.{os.getpid()}.new")
+        draft.unlink(missing_ok=True)
+        try:
+            _make(draft)
+            with contextlib.suppress(OSError):  # another process was first, or there are no links here
+                os.link(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+    _make(path)
+
+
+def _make(path: Path) -> None:
     connection = _open(f"{path.resolve().as_uri()}?mode=rwc", path)
     try:
         connection.execute("BEGIN IMMEDIATE")
