@@ -15,6 +15,7 @@ from elspeth.app.state import State
 from elspeth.contracts import NodeKind, Outcome, SourceError, Transform, UsageError
 from elspeth.core.config import load_pipeline
 from elspeth.core.landscape import LandscapeReader
+from elspeth.engine.batch import fold_batches
 from elspeth.engine.plan import Plan
 from elspeth.plugins.registry import Registry
 from elspeth.plugins.transforms.passthrough import PassthroughTransform
@@ -88,7 +89,7 @@ def test_a_row_whose_request_does_not_fit_is_not_sent(tmp_path: Path) -> None:
     assert result.endings == (Ending(outcome=Outcome.FAILED, step="ask", code="too_large", sink="bad", rows=1),)
 
 
-@pytest.mark.parametrize("options", ["max_requests: 7", "max_bytes: 600", ""])
+@pytest.mark.parametrize("options", ["max_requests: 7", "max_bytes: 600", "canary: 3", "max_enqueued_tokens: 60", ""])
 def test_what_is_forecast_is_what_a_run_sends(tmp_path: Path, options: str) -> None:
     path = write(tmp_path, [f"{n},text {n}" for n in range(20)], options=options)
 
@@ -99,9 +100,13 @@ def test_what_is_forecast_is_what_a_run_sends(tmp_path: Path, options: str) -> N
     with LandscapeReader(run.database) as reader:
         sent = reader.query("SELECT requests, bytes FROM v_batches WHERE run_id = ? AND attempt = 0", run.run_id)
         folder = reader.run(run.run_id).payload_folder
+        batches = fold_batches(reader, 1)
     (step,) = result.steps
     assert (step.files, step.requests, step.bytes) == (len(sent), sum(n for n, _ in sent), sum(b for _, b in sent))
-    assert step.estimated_tokens == step.bytes // 4
+    estimates = [batch.estimate for batch in batches if batch.estimate]
+    assert step.tokens.output.ceiling == sum(estimate.output.ceiling for estimate in estimates)
+    rounding = len(estimates)
+    assert 0 <= step.tokens.input.likely - sum(estimate.input.likely for estimate in estimates) < rounding
     assert len(result.lines) == 20
     assert sum(len(line) + 1 for line in result.lines) == step.bytes
     assert folder.is_dir()

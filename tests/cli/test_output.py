@@ -13,11 +13,24 @@ NOW = 1_800_000_000_000_000
 HOUR = 3_600_000_000
 
 
+def money(**changes: Any) -> dict[str, Any]:
+    return {
+        "spent_usd": 18.4,
+        "orphaned_usd": 0.0,
+        "in_flight_at_most_usd": 12.9,
+        "lost_at_most_usd": 0.0,
+        "unpriced_steps": [],
+        "limit_usd": 50.0,
+        **changes,
+    }
+
+
 def status(**changes: Any) -> dict[str, Any]:
     return {
         "run": "01k9x",
         "pipeline": "ticket-triage",
         "status": "pending",
+        "is_worked_on": False,
         "simulated": False,
         "rows": {"read": 200_000, "is_source_done": True, "out": 112_000, "equation": "200,000 in = ..."},
         "batches": [
@@ -34,6 +47,7 @@ def status(**changes: Any) -> dict[str, Any]:
             },
         ],
         "usage": {},
+        "money": money(),
         "is_over_error_rate": False,
         "reason": None,
         "hint": None,
@@ -47,8 +61,18 @@ def test_a_pending_run_says_what_is_out_and_how_to_go_on() -> None:
         "run 01k9x  ticket-triage  PENDING   1 of 2 batches done   112,000 of 200,000 rows out",
         "batch 5  in_progress  8,120/30,000  age 3h00m  polled 40s ago",
         "200,000 in = ...",
+        "spent $18.40 · in flight at most $12.90 · limit $50.00",
         "Safe to close. Nothing polls until: elspeth resume 01k9x",
     ]
+
+
+def test_a_killed_run_says_that_its_process_is_gone() -> None:
+    lines = status_lines(status(status="running"), now_us=NOW)
+    assert lines[0].startswith("run 01k9x  ticket-triage  RUNNING when its process died  ")
+    assert lines[-1] == "Go on with: elspeth resume 01k9x"
+    working = status_lines(status(status="running", is_worked_on=True), now_us=NOW)
+    assert "died" not in working[0]
+    assert "elspeth resume" not in working[-1]
 
 
 def test_a_failed_run_says_why_and_how_to_go_on() -> None:
@@ -73,7 +97,22 @@ def test_a_batch_with_a_trouble_says_so(fact: dict[str, Any], words: str) -> Non
 def test_simulated_answers_are_never_shown_without_a_word() -> None:
     shown = status(simulated=True, usage={"gpt-4o": {"rows": 3}})
     assert "SIMULATED ANSWERS" in status_lines(shown, now_us=NOW)
-    assert complete_line(shown) == "complete: 200,000 in = ... · models: gpt-4o ×3 · SIMULATED ANSWERS"
+    paid = {**shown, "status": "completed", "money": money(in_flight_at_most_usd=0.0)}
+    assert complete_line(paid) == "complete: 200,000 in = ... · $18.40 · models: gpt-4o ×3 · SIMULATED ANSWERS"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"limit_usd": None}, "spent $18.40 · in flight at most $12.90"),
+        ({"spent_usd": 0.00123, "in_flight_at_most_usd": 0.0, "limit_usd": None}, "spent $0.0012"),
+        ({"orphaned_usd": 0.3}, "spent $18.40 · of it $0.3000 for jobs too many · in flight at most $12.90"),
+        ({"lost_at_most_usd": 2.5, "in_flight_at_most_usd": 0.0}, "spent $18.40 · for lost results at most $2.50"),
+        ({"spent_usd": None, "unpriced_steps": ["ask"]}, "cost unknown: no price for ask · in flight"),
+    ],
+)
+def test_money_is_told_as_far_as_it_is_known(changes: dict[str, Any], words: str) -> None:
+    assert any(line.startswith(words) for line in status_lines(status(money=money(**changes)), now_us=NOW))
 
 
 @pytest.mark.parametrize(

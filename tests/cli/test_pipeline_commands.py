@@ -148,8 +148,12 @@ def test_a_plan_says_what_would_be_sent(folder: Path) -> None:
     lines = result.stdout.splitlines()
     assert lines[0] == "triage: 3 rows read; nothing is sent"
     assert lines[1].startswith("  ask: 2 requests in 1 file, ")
-    assert lines[2] == "  not sent: 1 row quarantined at source (field_count) -> bad"
-    assert "cost" not in result.stdout
+    assert lines[2].startswith("  ask: tokens in likely ")
+    assert lines[2].endswith("out likely 200 (10 to 2,000) (assumed: set max_completion_tokens)")
+    assert lines[3:] == [
+        "  ask: cost unknown: give the step a `price`",
+        "  not sent: 1 row quarantined at source (field_count) -> bad",
+    ]
     assert not (folder / ".elspeth").exists()
 
 
@@ -168,7 +172,9 @@ def test_a_plan_as_json_has_the_lines_and_the_counts(folder: Path) -> None:
     (step,) = plan["steps"]
     assert (plan["schema_version"], plan["pipeline"], plan["rows"]) == (1, "triage", 3)
     assert (step["name"], step["requests"], step["files"], step["waits_for"]) == ("ask", 2, 1, [])
-    assert step["estimated_tokens"] == step["bytes"] // 4
+    assert list(step["tokens"]["input"]) == ["low", "likely", "ceiling"]
+    assert step["tokens"]["output"] == {"low": 10, "likely": 200, "ceiling": 2_000}
+    assert step["cost_usd"] is None
     assert plan["not_sent"] == [
         {"outcome": "quarantined", "step": "source", "code": "field_count", "sink": "bad", "rows": 1}
     ]

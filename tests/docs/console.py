@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.docs.conftest import elspeth
 
 TESTED = "<!-- tested -->"
+_ANYTHING = r"^\.\.\.$|\.\.\.(?=\)$)"
 _VARIABLE = (
     (re.compile(r"\b01[0-9a-hjkmnp-tv-z]{11}\b"), "RUN"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "HASH"),
@@ -19,7 +20,7 @@ _VARIABLE = (
 
 @dataclass(frozen=True)
 class Step:
-    """A command of a page and the lines that the page says it prints; ``...`` stands for any lines."""
+    """A command of a page and the lines that the page says it prints; ``...`` stands for any lines, ``...)`` for any words."""
 
     command: str
     expected: str
@@ -52,7 +53,7 @@ def run_all(page: Path, folder: Path) -> int:
 
 def matches(expected: str, printed: str) -> bool:
     """Whether the output is what the page shows, run ids and hashes aside."""
-    parts = [re.escape(_constant(part).strip()) for part in re.split(r"^\.\.\.$", expected, flags=re.MULTILINE)]
+    parts = [re.escape(_constant(part).strip()) for part in re.split(_ANYTHING, expected, flags=re.MULTILINE)]
     return re.fullmatch(r"\s*" + r".*".join(parts) + r"\s*", _constant(printed), re.DOTALL) is not None
 
 

@@ -176,6 +176,12 @@ class Project:
             assert done.code == code, (done.code, done.out, done.err)
         return done
 
+    def python(self, script: str) -> str:
+        """What a Python script prints that runs in the project's folder."""
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(command, cwd=self.folder, env=self.environment(), capture_output=True, check=True)
+        return done.stdout.decode()
+
     def start(self, *arguments: str | Path, env: Mapping[str, str | None] | None = None) -> subprocess.Popen[bytes]:
         """Starts ``elspeth`` and does not wait for it."""
         return subprocess.Popen(

@@ -37,7 +37,7 @@ BAD_FILES: dict[str, tuple[str, str, str]] = {
     "an endpoint that is no address": (ENDPOINT, "ftp://x", ""),
     "something that comes later": (
         "output: triaged",
-        "output: triaged\nlimits: {max_cost_usd: 5}",
+        "output: triaged\npayloads: {retention_days: 5}",
         "not in this version",
     ),
     "a key that is no field": ("key: id", "key: number", ""),

@@ -8,7 +8,8 @@ from tests.engine.workbench import Project, ask, count
 
 from elspeth.contracts import RunStatus
 from elspeth.engine import orchestrator
-from elspeth.engine.batches import Batches, custom_id
+from elspeth.engine.batch import custom_id
+from elspeth.engine.batches import Batches
 
 pytestmark = pytest.mark.usefixtures("hurried")
 

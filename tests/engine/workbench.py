@@ -7,7 +7,7 @@ import sqlite3
 import textwrap
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ class HurriedClock:
 
     def __init__(self) -> None:
         self.sleeps_s: list[float] = []
+        self.on_sleep: Callable[[], None] = lambda: None
         self._ahead_us = 0
 
     def now_us(self) -> int:
@@ -31,6 +32,7 @@ class HurriedClock:
 
     def sleep_s(self, seconds: float) -> None:
         self.sleeps_s.append(seconds)
+        self.on_sleep()
         self._ahead_us += round(max(seconds, 0.0) * 1_000_000)
         time.sleep(0.0005)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,13 @@ class Run:
             name = entry["sink"] if entry["outcome"] in {"completed", "routed"} else entry["outcome"]
             counts[name] = counts.get(name, 0) + entry["rows"]
         return counts
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars spent so far; None when a step has bought answers at a price that nobody told."""
+        with LandscapeReader(self._result.database) as reader:
+            spent: float | None = reports.run_status(reader, reader.run(self.id))["money"]["spent_usd"]
+        return spent
 
     def explain(self, *, row: int | None = None, key: str | None = None) -> Explanation:
         """One row from source to sink."""
@@ -95,13 +104,14 @@ def run(
     key: str | None = None,
     new: bool = False,
     wait_s: float | None = None,
+    max_cost_usd: float | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Run:
     """Runs a pipeline file and waits for remote work, at most ``wait_s`` seconds if given.
 
     Raises `PipelineError`, `UsageError` or `CredentialsError` when nothing was begun.
     """
-    conditions = _conditions(wait_s, environ)
+    conditions = _conditions(wait_s, max_cost_usd, environ)
     state = State.find(Path.cwd())
     path = Path(pipeline)
     return Run(start_run(path, state=state, conditions=conditions, db=db, limit=limit, key=key, allow_second=new))
@@ -112,10 +122,12 @@ def resume(
     *,
     db: str | None = None,
     wait_s: float | None = None,
+    max_cost_usd: float | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Run:
     """Goes on with a run by id, unique prefix or ``latest``."""
-    return Run(resume_run(run, state=State.find(Path.cwd()), conditions=_conditions(wait_s, environ), db=db))
+    conditions = _conditions(wait_s, max_cost_usd, environ)
+    return Run(resume_run(run, state=State.find(Path.cwd()), conditions=conditions, db=db))
 
 
 def open(database: str | Path) -> Trail:
@@ -123,8 +135,9 @@ def open(database: str | Path) -> Trail:
     return Trail(database_path(str(database)))
 
 
-def _conditions(wait_s: float | None, environ: Mapping[str, str] | None) -> Conditions:
-    return Conditions(wait_s=wait_s) if environ is None else Conditions(wait_s=wait_s, environ=environ)
+def _conditions(wait_s: float | None, max_cost_usd: float | None, environ: Mapping[str, str] | None) -> Conditions:
+    limit = None if max_cost_usd is None else Decimal(str(max_cost_usd))
+    return Conditions(wait_s=wait_s, max_cost_usd=limit, environ=os.environ if environ is None else environ)
 
 
 def _id_of(run: Run | str) -> str:

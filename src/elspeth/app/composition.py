@@ -7,7 +7,7 @@ description was read from a file or from the trail makes no difference here.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -18,6 +18,7 @@ from elspeth.contracts import (
     FieldType,
     NodeKind,
     PipelineError,
+    Price,
     Sink,
     Source,
     SourceError,
@@ -28,8 +29,12 @@ from elspeth.core.graph import Graph, trace_fields
 from elspeth.engine.plan import ERROR_FIELD, SOURCE_NODE, Plan, SinkPlan, Step
 from elspeth.plugins.registry import Registry, is_batch_transform
 
-__all__ = ["build_plan", "needs_simulator", "secrets_of"]
+__all__ = ["PRICE_HINT", "Beginning", "build_plan", "needs_simulator", "secrets_of"]
 
+PRICE_HINT = (
+    "give the step `price: {model: NAME}`, or as the batch is billed "
+    "`price: {input_per_mtok: USD, output_per_mtok: USD}`"
+)
 _REJECTED_FIELDS: dict[str, FieldType | None] = {
     "row": FieldType.INT,
     "code": FieldType.STR,
@@ -39,16 +44,24 @@ _REJECTED_FIELDS: dict[str, FieldType | None] = {
 }
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """What was true when a run began and holds until its end; ``prices`` by node, those that are known."""
+
+    source_fields: Fields
+    prices: Mapping[int, Price]
+
+
 def build_plan(
     pipeline: Pipeline,
     registry: Registry,
     *,
     simulator_url: str | None = None,
-    source_fields: Fields | None = None,
+    begun: Beginning | None = None,
 ) -> Plan:
     """Builds every plugin and follows the fields through the graph; raises `PipelineError` with all faults.
 
-    ``source_fields`` are those recorded of a run that has begun: its source may be gone by now.
+    ``begun`` is what the trail keeps of a run that has begun: its source may be gone by now, prices change.
     """
     graph = pipeline.graph
     source: Source = registry.find("source", pipeline.source.plugin).load()(
@@ -59,7 +72,7 @@ def build_plan(
         for number, step in enumerate(pipeline.steps, start=1)
     }
     faults: list[Diagnostic] = []
-    fields = _source_fields(source, faults) if source_fields is None else source_fields
+    fields = _source_fields(source, faults) if begun is None else begun.source_fields
     traced = trace_fields(
         graph,
         fields,
@@ -68,6 +81,9 @@ def build_plan(
     )
     faults += traced.diagnostics
     faults += _key_faults(pipeline, fields)
+    prices = _prices(steps, faults) if begun is None else begun.prices
+    faults += _cost_limit_faults(pipeline, steps, prices)
+    steps = {number: dataclasses.replace(step, price=prices.get(number)) for number, step in steps.items()}
     sinks, sink_faults = _sinks(pipeline, graph, registry, traced.inputs)
     if faults or sink_faults:
         raise pipeline.located(faults or sink_faults)  # a wrong step leaves the fields open, which sinks refuse
@@ -86,6 +102,7 @@ def build_plan(
         first=first,
         on_invalid=targets["on_invalid"],
         max_error_rate=pipeline.limits.max_error_rate,
+        max_cost_usd=pipeline.limits.max_cost_usd,
         max_attempts=pipeline.retry.max_attempts,
         initial_backoff_s=pipeline.retry.initial_seconds,
         max_backoff_s=pipeline.retry.max_seconds,
@@ -136,6 +153,37 @@ def _source_fields(source: Source, faults: list[Diagnostic]) -> Fields:
 def _output_fields(step: Step, fields: Fields) -> Fields:
     transform = step.transform or step.batch
     return fields if transform is None else transform.output_fields(fields)
+
+
+def _prices(steps: Mapping[int, Step], faults: list[Diagnostic]) -> dict[int, Price]:
+    """What each batch step's tokens cost, as far as anybody knows."""
+    prices: dict[int, Price] = {}
+    for number, step in steps.items():
+        try:
+            price = None if step.batch is None else step.batch.price()
+        except PipelineError as error:
+            prefix: tuple[str | int, ...] = ("steps", number - 1, "options")
+            faults += [dataclasses.replace(d, path=prefix + d.path) for d in error.diagnostics]
+            continue
+        if price is not None:
+            prices[number] = price
+    return prices
+
+
+def _cost_limit_faults(
+    pipeline: Pipeline, steps: Mapping[int, Step], prices: Mapping[int, Price]
+) -> Iterator[Diagnostic]:
+    """A limit that could not be kept, since nobody knows what a step costs."""
+    if pipeline.limits.max_cost_usd is None:
+        return
+    for number, step in steps.items():
+        if step.batch is not None and number not in prices:
+            yield Diagnostic(
+                path=("limits", "max_cost_usd"),
+                code="PRICE_UNKNOWN",
+                message=f"the limit cannot be kept: nobody knows what the tokens of step {step.name!r} cost",
+                hint=PRICE_HINT,
+            )
 
 
 def _key_faults(pipeline: Pipeline, fields: Fields) -> list[Diagnostic]:

@@ -16,11 +16,21 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 from elspeth import __version__
-from elspeth.contracts import BatchLimits, CallStatus, CallType, Outcome, RowError, SourceBatch, UsageError
+from elspeth.contracts import (
+    BatchTransform,
+    CallStatus,
+    CallType,
+    Outcome,
+    Price,
+    SourceBatch,
+    TokenEstimate,
+    UsageError,
+)
 from elspeth.core.calls import NetworkGuard, Redactor
 from elspeth.core.clock import SystemClock
 from elspeth.core.landscape import (
@@ -32,16 +42,13 @@ from elspeth.core.landscape import (
     open_journal,
 )
 from elspeth.engine.admission import Admission, Admitted, key_text
-from elspeth.engine.batches import custom_id
+from elspeth.engine.batches import is_full
 from elspeth.engine.context import StepContext
 from elspeth.engine.plan import SOURCE_NODE, Plan, Step
 from elspeth.engine.processor import Processor
 from elspeth.engine.tokens import Arrival, Token
 
-__all__ = ["BYTES_A_TOKEN", "Ending", "Forecast", "StepForecast", "forecast"]
-
-BYTES_A_TOKEN = 4
-"""Rule of thumb for English text; a request's JSON around the prompt counts too, so it is rather too high."""
+__all__ = ["Ending", "Forecast", "StepForecast", "forecast"]
 
 Request: TypeAlias = tuple[int, Token, bytes]
 """A step's number, the row and its request line, as `Sweep.requests` has them."""
@@ -58,12 +65,14 @@ class StepForecast:
     requests: int
     files: int
     bytes: int
+    tokens: TokenEstimate
+    price: Price | None
     waits_for: tuple[str, ...]
 
     @property
-    def estimated_tokens(self) -> int:
-        """Tokens of the requests, by the rule of thumb."""
-        return self.bytes // BYTES_A_TOKEN
+    def cost_usd(self) -> tuple[Decimal, Decimal, Decimal] | None:
+        """Low, likely and ceiling; None without a price."""
+        return None if self.price is None else self.price.bounds_usd(self.tokens)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +96,7 @@ class Forecast:
     pipeline: str
     rows: int
     steps: Sequence[StepForecast]
+    max_cost_usd: Decimal | None
     endings: Sequence[Ending]
     lines: Sequence[bytes]
 
@@ -116,7 +126,6 @@ def forecast(plan: Plan, *, secrets: Sequence[str], limit: int | None = None, sh
             redactor=redactor,
             guard=guard,
             clock=clock,
-            request_line=_request_line,
         )
         keys = _Keys(plan.key_field, admission, recorder)
         for batch in _batches(plan, limit):
@@ -176,24 +185,30 @@ class _Keys:
 class _Filling:
     """The files of a batch step, as the engine fills them: a request that does not fit begins the next file."""
 
-    def __init__(self, limits: BatchLimits) -> None:
-        self._limits = limits
+    def __init__(self, transform: BatchTransform) -> None:
+        self._transform = transform
         self.requests = self.bytes = self.files = 0
         self._requests_in_file = self._bytes_in_file = 0
 
     def add(self, line: bytes) -> None:
         """Takes one request."""
-        is_full = (
-            self._requests_in_file + 1 > self._limits.max_requests
-            or self._bytes_in_file + len(line) > self._limits.max_bytes
-        )
-        if self.files == 0 or is_full:
+        if self.files == 0 or is_full(
+            self._transform,
+            requests=self._requests_in_file + 1,
+            size_bytes=self._bytes_in_file + len(line),
+            is_canary=self.files == 1 and self._transform.limits.canary > 0,
+        ):
             self.files += 1
             self._requests_in_file = self._bytes_in_file = 0
         self._requests_in_file += 1
         self._bytes_in_file += len(line)
         self.requests += 1
         self.bytes += len(line)
+
+    @property
+    def tokens(self) -> TokenEstimate:
+        """What all of it comes to."""
+        return self._transform.estimate(requests=self.requests, size_bytes=self.bytes)
 
 
 class _Tally:
@@ -204,7 +219,7 @@ class _Tally:
         self._show = show
         self._rows = 0
         self._endings: Counter[tuple[Outcome, int | None, str | None, int | None]] = Counter()
-        self._fillings = {step.number: _Filling(step.batch.limits) for step in plan.batch_steps if step.batch}
+        self._fillings = {step.number: _Filling(step.batch) for step in plan.batch_steps if step.batch}
         self._lines: list[bytes] = []
 
     def count(self, admitted: Admitted, arrivals: Sequence[Arrival], requests: Sequence[Request]) -> None:
@@ -228,6 +243,7 @@ class _Tally:
             pipeline=self._plan.name,
             rows=self._rows,
             steps=tuple(self._step(step) for step in self._plan.batch_steps),
+            max_cost_usd=self._plan.max_cost_usd,
             endings=tuple(
                 Ending(outcome=outcome, step=names.get(step), code=code, sink=names.get(sink), rows=rows)
                 for (outcome, step, code, sink), rows in endings
@@ -242,6 +258,8 @@ class _Tally:
             requests=filling.requests,
             files=filling.files,
             bytes=filling.bytes,
+            tokens=filling.tokens,
+            price=step.price,
             waits_for=tuple(
                 other.name for other in self._plan.batch_steps if step.number in _beyond(self._plan, other)
             ),
@@ -274,12 +292,6 @@ def _below(admitted: Admitted, limit: int | None) -> Admitted:
         admitted.tokens = [token for token in admitted.tokens if token.index < limit]
         admitted.rejected = [rejected for rejected in admitted.rejected if rejected.index < limit]
     return admitted
-
-
-def _request_line(step: Step, token: Token) -> bytes | RowError:
-    if step.batch is None:
-        raise RuntimeError("only batch transforms make requests")
-    return step.batch.request_line(token.row, custom_id(token.index, 0))
 
 
 @contextmanager

@@ -7,7 +7,10 @@ from typing import Any
 
 from elspeth.contracts import MissingTrailError, RunStatus, UsageError
 from elspeth.core.landscape import LandscapeReader, Payloads, RunHeader
+from elspeth.core.landscape.locks import RunLock
 from elspeth.core.landscape.tally import count_outcomes, count_usage, describe_batches, row_equation
+from elspeth.engine.account import account_of
+from elspeth.engine.batch import fold_batches
 
 __all__ = ["call_record", "calls", "payload_chunks", "run_status", "runs"]
 
@@ -19,14 +22,13 @@ def runs(reader: LandscapeReader) -> Iterator[dict[str, Any]]:
         "JOIN v_runs v ON v.run_id = r.run_id ORDER BY r.run_no DESC"
     ):
         frontier = reader.frontier(run_no)
-        source = frontier.get("source") or {}
         yield {
             "id": run_id,
             "pipeline": pipeline,
             "status": status or "running",
             "started_at": started_at,
-            "rows": source.get("next_row", 0),
-            "cost_usd": None,
+            "rows": frontier.get("rows", 0),
+            "cost_usd": _money(reader, run_no)["spent_usd"],
             "simulated": reader.is_simulated(reader.run_numbered(run_no)),
         }
 
@@ -35,7 +37,7 @@ def run_status(reader: LandscapeReader, run: RunHeader) -> dict[str, Any]:
     """Where one run stands."""
     status, detail = reader.status(run.run_no)
     frontier = reader.frontier(run.run_no)
-    rows = int((frontier.get("source") or {}).get("next_row", 0))
+    rows = int(frontier.get("rows", 0))
     counts = detail.get("outcomes") or count_outcomes(reader, run.run_no)
     usage = detail.get("usage") or count_usage(reader, run.run_no)
     return {
@@ -43,6 +45,7 @@ def run_status(reader: LandscapeReader, run: RunHeader) -> dict[str, Any]:
         "run": run.run_id,
         "pipeline": run.pipeline,
         "status": status.word,
+        "is_worked_on": RunLock(reader.database.parent, run.run_id).is_held,
         "simulated": reader.is_simulated(run),
         "rows": {
             "read": rows,
@@ -53,12 +56,25 @@ def run_status(reader: LandscapeReader, run: RunHeader) -> dict[str, Any]:
         },
         "batches": describe_batches(reader, run.run_no),
         "usage": usage,
+        "money": _money(reader, run.run_no),
         "is_over_error_rate": bool(detail.get("is_over_error_rate", False)),
         "reason": detail.get("message"),
         "hint": detail.get("hint"),
         "exit_code": detail.get("exit_code"),
         "next": None if status is RunStatus.COMPLETED else f"elspeth resume {run.run_id}",
     }
+
+
+def _money(reader: LandscapeReader, run_no: int) -> dict[str, Any]:
+    """What a run has cost and may still cost, and its limit, in US dollars."""
+    status, detail = reader.status(run_no)
+    limit = reader.cost_limit(run_no)
+    if status is RunStatus.COMPLETED and "money" in detail:
+        money = detail["money"]
+    else:
+        names = dict(reader.query("SELECT node_no, name FROM nodes WHERE run_no = ?", run_no))
+        money = account_of(fold_batches(reader, run_no), reader.prices(run_no)).as_json(names)
+    return {**money, "limit_usd": None if limit is None else float(limit)}
 
 
 def calls(

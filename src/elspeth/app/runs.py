@@ -14,11 +14,12 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from elspeth import __version__
-from elspeth.app.composition import build_plan, needs_simulator, secrets_of
+from elspeth.app.composition import PRICE_HINT, Beginning, build_plan, needs_simulator, secrets_of
 from elspeth.app.simulation import SimulatorProcess
 from elspeth.app.state import State, database_path
 from elspeth.contracts import (
@@ -43,30 +44,34 @@ from elspeth.core.landscape import (
     NewRun,
     Payloads,
     RunHeader,
+    Sample,
     create_database,
     create_run,
     open_journal,
 )
 from elspeth.core.landscape.locks import OutputLock, RunLock
 from elspeth.engine.decisions import Decisions
-from elspeth.engine.orchestrator import Orchestrator, Progress, Waiting
+from elspeth.engine.orchestrator import Orchestrator, Progress, Terms, Waiting
 from elspeth.engine.plan import SOURCE_NODE, Plan, Step
 from elspeth.plugins.registry import Registry
 
 __all__ = ["Conditions", "RunResult", "resume_run", "start_run"]
 
 _US = 1_000_000
+_ROWS_A_COUNTED_STRETCH = 4_096
 
 
 @dataclass(slots=True, kw_only=True)
 class Conditions:
     """Under which a process works on a run. ``wait_s`` bounds the waiting for remote work, in seconds.
 
+    ``max_cost_usd`` goes before the pipeline's limit, and before that of an earlier process on the same run.
     ``stop`` is set by whoever wants the run to end early, with ``stop_code`` as the exit code.
     """
 
     wait_s: float | None = None
     submit_only: bool = False
+    max_cost_usd: Decimal | None = None
     on_progress: Callable[[Progress], None] = lambda _progress: None
     on_start: Callable[[str], None] = lambda _run_id: None
     decisions: Decisions = field(default_factory=Decisions)
@@ -94,10 +99,11 @@ def start_run(
     conditions: Conditions,
     db: str | None = None,
     limit: int | None = None,
+    sample: tuple[int, int] | None = None,
     key: str | None = None,
     allow_second: bool = False,
 ) -> RunResult:
-    """Runs a pipeline file.
+    """Runs a pipeline file: all rows, the first ``limit``, or a ``sample`` (so many rows, drawn by this seed).
 
     With a ``key`` at most one run of the pipeline is made under it: an unfinished one is gone on with, a
     complete one reported. Raises `PipelineError`, `UsageError` or `CredentialsError` before anything is recorded.
@@ -105,6 +111,7 @@ def start_run(
     registry = Registry()
     pipeline = load_pipeline(path, registry, environ=conditions.environ)
     plan = build_plan(pipeline, registry)
+    _require_prices(plan, conditions.max_cost_usd)
     secrets = secrets_of(pipeline)
     database = _database_of(pipeline, state, db, conditions.environ)
     state.create()
@@ -123,6 +130,7 @@ def start_run(
             payloads=Path(pipeline.payloads.path or database.parent / "payloads"),
             code_version=__version__,
             row_limit=limit,
+            sample=None if sample is None else _sample(plan, *sample),
             run_key=key,
         )
         run = reader.run_numbered(create_run(database, new, clock=SystemClock()))
@@ -217,6 +225,9 @@ class _Work:
                 summary = self._orchestrate(first)
             except ElspethError as error:
                 return self._ended(error)
+            except KeyboardInterrupt:
+                self._record_end(RunStatus.INTERRUPTED, {"message": "interrupted; everything is saved"})
+                raise
             except BaseException as error:
                 self._record_end(RunStatus.FAILED, {"message": f"a fault of elspeth: {type(error).__name__}"})
                 raise
@@ -229,14 +240,17 @@ class _Work:
             stack.callback(recorder.journal.close)
             if first is not None:
                 _define(recorder, self._pipeline, first)
-            recorder.add_run_event(RunStatus.RUNNING)
+            limit = self._cost_limit()
+            detail = None if limit is None else {"max_cost_usd": str(limit)}
+            recorder.add_run_event(RunStatus.RUNNING, detail)
             simulator = None
             if needs_simulator(self._pipeline):
                 folder = self._state.folder / "simulator" / self._run.run_id
                 simulator = stack.enter_context(SimulatorProcess(folder))
             url = None if simulator is None else simulator.url
             guard = stack.enter_context(NetworkGuard())
-            plan = build_plan(self._pipeline, self._registry, simulator_url=url, source_fields=self._source_fields())
+            plan = build_plan(self._pipeline, self._registry, simulator_url=url, begun=self._beginning(first))
+            _require_prices(plan, limit)
             for sink in plan.sinks.values():
                 path = Path(sink.path.replace("{run}", self._run.run_id))
                 stack.enter_context(OutputLock(self._reader.database.parent, path))
@@ -248,10 +262,7 @@ class _Work:
                 redactor=self._redactor,
                 guard=guard,
                 clock=self._clock,
-                waiting=self._waiting(),
-                decisions=self._conditions.decisions,
-                is_stopping=self._conditions.stop.is_set,
-                on_progress=self._conditions.on_progress,
+                terms=self._terms(limit),
             )
             stack.callback(orchestrator.close)
             summary = orchestrator.execute()
@@ -259,12 +270,21 @@ class _Work:
             simulator.forget()
         return summary
 
-    def _source_fields(self) -> Fields | None:
-        """The fields of the source as the run began with them; None for a run that is only beginning."""
-        found = self._reader.query(
+    def _beginning(self, first: Plan | None) -> Beginning:
+        """What the run began with: the plan that is being recorded, or the record."""
+        if first is not None:
+            prices = {number: step.price for number, step in first.steps.items() if step.price is not None}
+            return Beginning(source_fields=first.fields[SOURCE_NODE], prices=prices)
+        ((fields,),) = self._reader.query(
             "SELECT fields_json FROM nodes WHERE run_no = ? AND node_no = ?", self._run.run_no, SOURCE_NODE
         )
-        return _read_fields(found[0][0]) if found else None
+        return Beginning(source_fields=_read_fields(fields), prices=self._reader.prices(self._run.run_no))
+
+    def _cost_limit(self) -> Decimal | None:
+        """The limit of this process: what it was told, else what the one before it went by, else the pipeline's."""
+        told = self._conditions.max_cost_usd
+        before = self._reader.cost_limit(self._run.run_no)
+        return next((one for one in (told, before, self._pipeline.limits.max_cost_usd) if one is not None), None)
 
     def _recorder(self) -> LandscapeRecorder:
         journal = open_journal(self._reader, self._run, clock=self._clock)
@@ -274,10 +294,16 @@ class _Work:
             journal, run_id=self._run.run_id, started_at=self._run.started_at, code_version=__version__
         )
 
-    def _waiting(self) -> Waiting:
+    def _terms(self, limit: Decimal | None) -> Terms:
         wait_s = self._conditions.wait_s
         deadline = None if wait_s is None else self._clock.now_us() + int(wait_s * _US)
-        return Waiting(deadline=deadline, submit_only=self._conditions.submit_only)
+        return Terms(
+            waiting=Waiting(deadline=deadline, submit_only=self._conditions.submit_only),
+            max_cost_usd=limit,
+            decisions=self._conditions.decisions,
+            is_stopping=self._conditions.stop.is_set,
+            on_progress=self._conditions.on_progress,
+        )
 
     def _ended(self, error: ElspethError) -> RunResult:
         """Records why the work ended before the run was complete."""
@@ -339,11 +365,31 @@ def _define(recorder: LandscapeRecorder, pipeline: Pipeline, plan: Plan) -> None
             plugin=node.plugin,
             expression=step.gate.text if step is not None and step.gate is not None else None,
             fields_json=_fields_json(plan.fields[node.number]),
+            price_json=None if step is None or step.price is None else compact_json(step.price.as_json()),
         )
     for edge in plan.graph.edges:
         recorder.journal.add("edges", from_no=edge.source, label=edge.label, to_no=edge.target)
     for path, data in pipeline.assets().items():
         recorder.add_file(path, data)
+
+
+def _sample(plan: Plan, rows: int, seed: int) -> Sample:
+    """The sample of a source, whose records must be counted for it: one pass."""
+    position = None
+    for batch in plan.source.read(None, size=_ROWS_A_COUNTED_STRETCH):
+        position = batch.end
+    count = 0 if position is None else position.next_row
+    return Sample(rows=min(rows, count), seed=seed, of=count)
+
+
+def _require_prices(plan: Plan, limit: Decimal | None) -> None:
+    """Raises `UsageError` for a cost limit that could not be kept."""
+    unpriced = [step.name for step in plan.batch_steps if step.price is None]
+    if limit is not None and unpriced:
+        raise UsageError(
+            f"a cost limit cannot be kept: nobody knows what the tokens of step {unpriced[0]!r} cost",
+            hint=f"In the pipeline file {PRICE_HINT}.",
+        )
 
 
 def _kind(kind: NodeKind, step: Step | None) -> NodeKind:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from elspeth.contracts import ElspethError, PipelineError
+from elspeth.contracts import ElspethError, PipelineError, dollars
 
 __all__ = ["age", "note", "print_error", "print_json", "print_text", "status_lines"]
 
@@ -53,6 +53,9 @@ def status_lines(status: Mapping[str, Any], *, now_us: int | None = None) -> lis
     done = sum(batch["phase"] == "harvested" for batch in batches)
     rows = status["rows"]
     head = f"run {status['run']}  {status['pipeline']}  {status['status'].upper()}"
+    is_dead = status["status"] == "running" and not status["is_worked_on"]
+    if is_dead:
+        head += " when its process died"
     if batches:
         head += f"   {done} of {len(batches)} batches done"
     head += f"   {rows['out']:,} of {rows['read']:,} rows out"
@@ -63,6 +66,7 @@ def status_lines(status: Mapping[str, Any], *, now_us: int | None = None) -> lis
         lines.append(SIMULATED)
     lines += [_batch_line(batch, now) for batch in batches if batch["phase"] != "harvested"]
     lines.append(rows["equation"])
+    lines += _money_lines(status)
     lines += _usage_lines(status["usage"])
     if status["is_over_error_rate"]:
         lines.append("more rows failed than limits.max_error_rate allows")
@@ -70,7 +74,7 @@ def status_lines(status: Mapping[str, Any], *, now_us: int | None = None) -> lis
         lines.append(str(status["reason"]))
     if status["hint"]:
         lines.append(f"  hint: {status['hint']}")
-    if status["next"]:
+    if status["next"] and not status["is_worked_on"]:
         is_pending = status["status"] == "pending" and not status["hint"]
         lines.append(f"{'Safe to close. Nothing polls until' if is_pending else 'Go on with'}: {status['next']}")
     return lines
@@ -78,7 +82,7 @@ def status_lines(status: Mapping[str, Any], *, now_us: int | None = None) -> lis
 
 def complete_line(status: Mapping[str, Any]) -> str:
     """One line for a run that completed."""
-    parts = [f"complete: {status['rows']['equation']}", *_usage_lines(status["usage"])]
+    parts = [f"complete: {status['rows']['equation']}", *_money_lines(status), *_usage_lines(status["usage"])]
     if status["simulated"]:
         parts.append(SIMULATED)
     return " · ".join(parts)
@@ -102,6 +106,10 @@ def _batch_line(batch: Mapping[str, Any], now: int) -> str:
     parts.append(f"age {age(batch.get('created_at') or batch['opened_at'], now)}")
     if "polled_at" in batch:
         parts.append(f"polled {age(batch['polled_at'], now)} ago")
+    if batch.get("extra_of") is not None:
+        parts.append(f"(a job too many for batch {batch['extra_of']}; it was told to stop)")
+    elif batch.get("cancelled_by"):
+        parts.append(f"(cancelled by {batch['cancelled_by']})")
     if batch.get("is_overdue"):
         parts.append("(takes longer than usual; it is still yours)")
     if batch.get("unsure"):
@@ -109,6 +117,26 @@ def _batch_line(batch: Mapping[str, Any], now: int) -> str:
     elif batch.get("message"):
         parts.append(f"({batch['message']})")
     return "  ".join(parts)
+
+
+def _money_lines(status: Mapping[str, Any]) -> list[str]:
+    """What was spent, what is in flight, what bought nothing, and the limit; nothing for a run that asks no model."""
+    money = status["money"]
+    is_over = status["status"] == "completed"
+    parts = []
+    if money["unpriced_steps"]:
+        parts.append(f"cost unknown: no price for {', '.join(money['unpriced_steps'])}")
+    elif status["batches"]:
+        parts.append(dollars(money["spent_usd"]) if is_over else f"spent {dollars(money['spent_usd'])}")
+    if money["orphaned_usd"]:
+        parts.append(f"of it {dollars(money['orphaned_usd'])} for jobs too many")
+    if money["in_flight_at_most_usd"]:
+        parts.append(f"in flight at most {dollars(money['in_flight_at_most_usd'])}")
+    if money["lost_at_most_usd"]:
+        parts.append(f"for lost results at most {dollars(money['lost_at_most_usd'])}")
+    if money["limit_usd"] is not None and not is_over:
+        parts.append(f"limit {dollars(money['limit_usd'])}")
+    return [" · ".join(parts)] if parts else []
 
 
 def _usage_lines(usage: Mapping[str, Mapping[str, int]]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elspeth.cli.output import note, print_json, print_text
-from elspeth.contracts import PipelineError, UsageError
+from elspeth.contracts import PipelineError, UsageError, dollars
 
 if TYPE_CHECKING:
     from elspeth.app.forecast import Forecast, StepForecast
@@ -211,7 +211,8 @@ def _forecast_dict(result: Forecast) -> dict[str, object]:
                 "requests": step.requests,
                 "files": step.files,
                 "bytes": step.bytes,
-                "estimated_tokens": step.estimated_tokens,
+                "tokens": {"input": step.tokens.input._asdict(), "output": step.tokens.output._asdict()},
+                "cost_usd": _cost_dict(step),
                 "waits_for": list(step.waits_for),
             }
             for step in result.steps
@@ -234,23 +235,63 @@ def _forecast_lines(result: Forecast) -> Iterator[str]:
     yield f"{result.pipeline}: {_count(result.rows, 'row')} read; nothing is sent"
     for step in result.steps:
         yield from _step_lines(step)
+    yield from _limit_lines(result)
     for ending in result.endings:
         cause = "" if ending.code is None else f" at {ending.step} ({ending.code})"
         yield f"  not sent: {_count(ending.rows, 'row')} {ending.outcome.word}{cause} -> {ending.sink or '(discarded)'}"
 
 
 def _step_lines(step: StepForecast) -> Iterator[str]:
-    from elspeth.app.forecast import BYTES_A_TOKEN
-
     if step.requests or not step.waits_for:
         yield (
             f"  {step.name}: {_count(step.requests, 'request')} in {_count(step.files, 'file')}, "
-            f"{_count(step.bytes, 'byte')}, about {step.estimated_tokens:,} tokens in "
-            f"(an estimate: one for {BYTES_A_TOKEN} bytes)"
+            f"{_count(step.bytes, 'byte')}"
         )
+    if step.requests:
+        yield from _estimate_lines(step)
     if step.waits_for:
         what = "and more" if step.requests else "not forecast"
         yield f"  {step.name}: {what}: it takes rows that come home from {', '.join(step.waits_for)}"
+
+
+def _estimate_lines(step: StepForecast) -> Iterator[str]:
+    """Tokens and money, by rule of thumb."""
+    (low, likely, most), replies = step.tokens.input, step.tokens.output
+    assumed = " (assumed: set max_completion_tokens)" if step.tokens.is_assumed else ""
+    yield (
+        f"  {step.name}: tokens in likely {likely:,} ({low:,} to {most:,}), "
+        f"out likely {replies.likely:,} ({replies.low:,} to {replies.ceiling:,}){assumed}"
+    )
+    cost, price = step.cost_usd, step.price
+    if cost is None or price is None:
+        yield f"  {step.name}: cost unknown: give the step a `price`"
+        return
+    yield (
+        f"  {step.name}: cost likely {dollars(cost[1])} ({dollars(cost[0])} to {dollars(cost[2])}), "
+        f"{dollars(price.input_per_mtok)} in and {dollars(price.output_per_mtok)} out for a million tokens "
+        f"({price.origin})"
+    )
+
+
+def _limit_lines(result: Forecast) -> Iterator[str]:
+    """Whether the pipeline's cost limit will do."""
+    limit = result.max_cost_usd
+    if limit is None:
+        return
+    costs = [step.cost_usd for step in result.steps if step.cost_usd is not None]
+    likely, most = sum(cost[1] for cost in costs), sum(cost[2] for cost in costs)
+    if most <= limit:
+        verdict = "enough for the ceiling"
+    elif likely <= limit:
+        verdict = f"enough for what is likely, not for the ceiling of {dollars(most)}: the run may stop before its end"
+    else:
+        verdict = f"less than the likely {dollars(likely)}: the run will stop before its end"
+    yield f"  limit {dollars(limit)}: {verdict}"
+
+
+def _cost_dict(step: StepForecast) -> dict[str, float] | None:
+    cost = step.cost_usd
+    return None if cost is None else dict(zip(("low", "likely", "ceiling"), map(float, cost), strict=True))
 
 
 def _count(number: int, noun: str) -> str:

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,6 +25,13 @@ __all__ = ["register"]
 
 WaitOption = Annotated[str | None, typer.Option("--wait", metavar="D", help="Wait at most so long: 8s, 30m, 2h.")]
 NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Only submit; go on later with resume.")]
+MaxCostOption = Annotated[
+    str | None, typer.Option("--max-cost", metavar="USD", help="Send nothing that might make the run cost more.")
+]
+CancelOption = Annotated[
+    bool,
+    typer.Option("--cancel-remote", help="Cancel the jobs at the provider: run, when it is stopped; resume, at once."),
+]
 DbOption = Annotated[str | None, typer.Option("--db", metavar="URL", help="The trail's database.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 ProgressOption = Annotated[str, typer.Option("--progress", metavar="HOW", help="auto, rich, plain or none.")]
@@ -40,25 +48,36 @@ def run(
     wait: WaitOption = None,
     no_wait: NoWaitOption = False,
     limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Read at most N rows.")] = None,
+    sample: Annotated[
+        int | None, typer.Option("--sample", min=1, metavar="N", help="Take N rows, drawn at random.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", help="What --sample draws by.")] = 0,
     key: Annotated[
         str | None, typer.Option("--key", metavar="K", help="At most one run under this key: found again, it goes on.")
     ] = None,
     new: Annotated[bool, typer.Option("--new", help="Begin even if a run of it is unfinished, and pay again.")] = False,
+    max_cost: MaxCostOption = None,
+    cancel_remote: CancelOption = False,
     db: DbOption = None,
     progress: ProgressOption = "auto",
     json: JsonOption = False,
 ) -> None:
     """Run a pipeline and wait for remote work."""
+    if limit is not None and sample is not None:
+        raise UsageError("--limit and --sample exclude each other")
     from elspeth.app.runs import start_run
     from elspeth.app.state import State
+    from elspeth.engine.decisions import Decisions
 
-    with _conditions(wait, no_wait, progress) as conditions:
+    with _conditions(wait, no_wait, progress, max_cost) as conditions:
+        conditions.decisions = Decisions(cancel_on_stop=cancel_remote)
         result = start_run(
             file,
             state=State.find(Path.cwd()),
             conditions=conditions,
             db=db,
             limit=limit,
+            sample=None if sample is None else (sample, seed),
             key=key,
             allow_second=new,
         )
@@ -77,6 +96,8 @@ def resume(
         list[int] | None,
         typer.Option("--declare-lost", metavar="N", help="Batch N is lost: its rows are sent, and paid for, again."),
     ] = None,
+    max_cost: MaxCostOption = None,
+    cancel_remote: CancelOption = False,
     wait: WaitOption = None,
     no_wait: NoWaitOption = False,
     db: DbOption = None,
@@ -86,9 +107,9 @@ def resume(
     """Go on with a pending, interrupted, failed or killed run."""
     if (reference is None) == (not all_pending):
         raise UsageError("resume needs a run, or --all", hint="`elspeth runs` lists them; `latest` is the last one.")
-    if all_pending and (adopt or declare_lost):
+    if all_pending and (adopt or declare_lost or cancel_remote):
         raise UsageError("a decision is about one run", hint="Name the run instead of --all.")
-    with _conditions(wait, no_wait, progress) as conditions:
+    with _conditions(wait, no_wait, progress, max_cost) as conditions:
         if reference is None:
             _resume_all(conditions, db, as_json=json)
             return
@@ -96,7 +117,7 @@ def resume(
         from elspeth.app.state import State
         from elspeth.engine.decisions import Decisions
 
-        conditions.decisions = Decisions(adopt=adopt, lost=tuple(declare_lost or ()))
+        conditions.decisions = Decisions(adopt=adopt, lost=tuple(declare_lost or ()), cancel_now=cancel_remote)
         result = resume_run(reference, state=State.find(Path.cwd()), conditions=conditions, db=db)
     _report(result, as_json=json)
 
@@ -140,7 +161,7 @@ def _worse(first: int, second: int) -> int:
 
 
 @contextmanager
-def _conditions(wait: str | None, no_wait: bool, progress: str) -> Iterator[Conditions]:
+def _conditions(wait: str | None, no_wait: bool, progress: str, max_cost: str | None) -> Iterator[Conditions]:
     """The conditions that the options ask for. Ctrl-C or SIGTERM stops softly, a second one at once."""
     from elspeth.app.runs import Conditions
 
@@ -150,6 +171,7 @@ def _conditions(wait: str | None, no_wait: bool, progress: str) -> Iterator[Cond
     conditions = Conditions(
         wait_s=None if wait is None else parse_duration_s(wait),
         submit_only=no_wait,
+        max_cost_usd=None if max_cost is None else _dollars(max_cost),
         on_progress=printer.update,
         on_start=lambda run_id: note(f"run {run_id}"),
     )
@@ -169,6 +191,16 @@ def _conditions(wait: str | None, no_wait: bool, progress: str) -> Iterator[Cond
         printer.close()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _dollars(text: str) -> Decimal:
+    try:
+        amount = Decimal(text.removeprefix("$"))
+    except InvalidOperation:
+        amount = Decimal(0)
+    if not (amount.is_finite() and amount > 0):
+        raise UsageError(f"{text!r} is no amount of US dollars", hint="Write for example --max-cost 5 or 12.50.")
+    return amount
 
 
 def _report(result: RunResult, *, as_json: bool) -> None:

@@ -29,6 +29,7 @@ from elspeth.contracts.errors import (
     AuthError,
     BatchPendingError,
     BusyError,
+    CostLimitError,
     CredentialsError,
     Diagnostic,
     ElspethError,
@@ -50,6 +51,7 @@ from elspeth.contracts.errors import (
     UnrecordedCallError,
     UsageError,
 )
+from elspeth.contracts.money import Bounds, Price, TokenEstimate, dollars
 from elspeth.contracts.plugins import (
     AnswerLine,
     BatchTransform,
@@ -79,6 +81,7 @@ __all__ = [
     "BatchTransform",
     "BodyRef",
     "BodySink",
+    "Bounds",
     "BusyError",
     "CallIntent",
     "CallLog",
@@ -88,6 +91,7 @@ __all__ = [
     "CallType",
     "Clock",
     "Context",
+    "CostLimitError",
     "CredentialsError",
     "Diagnostic",
     "ElspethError",
@@ -107,6 +111,7 @@ __all__ = [
     "Page",
     "PayloadClass",
     "PipelineError",
+    "Price",
     "ProviderError",
     "QuotaError",
     "RateLimitedError",
@@ -124,6 +129,7 @@ __all__ = [
     "SourcePosition",
     "StateStatus",
     "StoppedError",
+    "TokenEstimate",
     "TrailError",
     "Transform",
     "TransformResult",
@@ -132,4 +138,5 @@ __all__ = [
     "UsageError",
     "Word",
     "WrittenBatch",
+    "dollars",
 ]

@@ -102,7 +102,11 @@ class Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchLimits:
-    """How the engine fills, sends and watches batches of one step. Times in seconds, sizes in bytes."""
+    """How the engine fills, sends and watches batches of one step. Times in seconds, sizes in bytes.
+
+    ``max_enqueued_tokens`` (None: not known) is what the provider takes at a time of a model's input;
+    so many rows as ``canary`` says go first and alone.
+    """
 
     max_requests: int
     max_bytes: int
@@ -111,6 +115,8 @@ class BatchLimits:
     poll_interval_s: float
     reconcile_grace_s: float
     warn_after_s: float
+    max_enqueued_tokens: int | None = None
+    canary: int = 0
 
 
 class BatchProvider(Protocol):

@@ -9,6 +9,7 @@
     │   ├── UnrecordedCallError a plugin reached out behind the engine's back
     │   └── ErrorRateError      more rows failed than the pipeline allows
     ├── CredentialsError        missing or refused                                      exit 4
+    ├── CostLimitError          the next batch may cost more than the limit leaves      exit 5
     ├── BusyError               another process holds the run                           exit 6
     ├── BatchPendingError       only remote work is left: resume later                  exit 75
     ├── StoppedError            the process was asked to stop; everything is saved      exit 130, 143
@@ -37,6 +38,7 @@ __all__ = [
     "AuthError",
     "BatchPendingError",
     "BusyError",
+    "CostLimitError",
     "CredentialsError",
     "Diagnostic",
     "ElspethError",
@@ -130,6 +132,12 @@ class UnrecordedCallError(RunError):
 
 class ErrorRateError(RunError):
     """More rows failed than ``limits.max_error_rate`` allows, before all was submitted; nothing more is."""
+
+
+class CostLimitError(ElspethError):
+    """The next batch might cost more than is left of the limit; nothing of it was sent, a higher limit goes on."""
+
+    exit_code = 5
 
 
 class CredentialsError(ElspethError):

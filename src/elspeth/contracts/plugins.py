@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 from elspeth.contracts.batches import BatchLimits, BatchProvider
 from elspeth.contracts.context import Context
 from elspeth.contracts.enums import FileRole
+from elspeth.contracts.money import Price, TokenEstimate
 from elspeth.contracts.results import TransformResult
 from elspeth.contracts.rows import Fields, Row, RowError
 
@@ -157,6 +158,14 @@ class BatchTransform(Protocol):
 
     def merge(self, row: Row, verdict: LineVerdict) -> TransformResult:
         """The row with its answer. Pure: a rebuilt row and the recorded line give the same result."""
+        ...
+
+    def price(self) -> Price | None:
+        """What tokens cost; None when nobody says. Raises `PipelineError` for a model without a known price."""
+        ...
+
+    def estimate(self, *, requests: int, size_bytes: int) -> TokenEstimate:
+        """What so many requests, of so many bytes together, may come to in tokens; needs no network."""
         ...
 
     def provider(self, ctx: Context) -> BatchProvider:

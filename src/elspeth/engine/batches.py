@@ -1,83 +1,22 @@
-"""Batches of requests: what each one is, and the filling of new ones.
-
-A batch is the fold of its events: `Batch.apply` serves the running engine and a resume
-alike, so the two cannot drift apart. Nothing about a batch lives anywhere else.
-
-    open -> sealed -> uploaded -> ready -> created -> ended -> harvested
-                                                  \\-> lost (a person decides)
-"""
+"""All batches of a run: the filling of new ones, and what of the others still counts."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from elspeth.contracts import BatchPhase, FileRole, RowError, TrailError
-from elspeth.core.landscape.reader import read_json, read_word
+from elspeth.contracts import BatchFacts, BatchPhase, BatchTransform, FileRole
 from elspeth.core.payloads import content_hash
+from elspeth.engine.account import Account, account_of
+from elspeth.engine.batch import Batch, fold_batches
 from elspeth.engine.ledger import Ledger
 from elspeth.engine.plan import Plan, Step
 from elspeth.engine.tokens import Token
 
-__all__ = ["Batch", "Batches", "custom_id"]
+__all__ = ["Batches", "is_full"]
 
-
-def custom_id(row_index: int, attempt: int) -> str:
-    """The name of a row's request: from the token and the attempt, never from chance or the run."""
-    return f"row-{row_index}-{attempt}"
-
-
-@dataclass(slots=True, kw_only=True)
-class Batch:
-    """One batch as its events left it. Times in microseconds; ids are the provider's."""
-
-    number: int
-    node_no: int
-    attempt: int
-    parent_no: int | None
-    segment_no: int = 0
-    phase: BatchPhase = BatchPhase.OPEN
-    requests: int = 0
-    bytes: int = 0
-    first_row: int = 0
-    last_row: int = 0
-    sha256: str = ""
-    name: str = ""
-    file_id: str | None = None
-    batch_id: str | None = None
-    output_file_id: str | None = None
-    error_file_id: str | None = None
-    provider_status: str | None = None
-    faults: list[dict[str, Any]] = field(default_factory=list)
-    downloads: dict[str, dict[str, str]] = field(default_factory=dict)
-    unsure: str | None = None
-    intended_at: int = 0
-    created_at: int = 0
-    next_at: int = 0
-    tries: int = 0
-    looks: int = 0
-    times_gone: int = 0
-    times_queued: int = 0
-    is_overdue: bool = False
-
-    def apply(self, phase: BatchPhase, detail: Mapping[str, Any]) -> None:
-        """Takes what an event says: the phase, and every fact that is a field of a batch."""
-        self.phase = phase
-        for name in self.__slots__:
-            if name in detail:
-                setattr(self, name, detail[name])
-
-    @property
-    def is_live(self) -> bool:
-        """Whether some of its rows still wait."""
-        return self.phase is not BatchPhase.HARVESTED
-
-    @property
-    def is_with_provider(self) -> bool:
-        """Whether it takes one of the places in flight."""
-        return self.phase in {BatchPhase.UPLOADED, BatchPhase.READY, BatchPhase.CREATED, BatchPhase.ENDED}
+_MAY_BE_UNSURE = frozenset({BatchPhase.SEALED, BatchPhase.READY})
 
 
 class Batches:
@@ -90,28 +29,42 @@ class Batches:
         self._run = ledger.run
         self._payloads = ledger.payloads
         self.live: dict[int, Batch] = {}
+        self._prices = {number: step.price for number, step in plan.steps.items() if step.price is not None}
+        self._closed = Account()
+        self._canaries: dict[int, list[Batch]] = {}
+        self._begun: set[int] = set()
         self._taking: dict[tuple[int, int | None], Batch] = {}
         self._full: list[Batch] = []
         self._with_provider: Counter[int] = Counter()
 
     def restore(self) -> None:
-        """Rebuilds the live batches from the trail; what an intent without an answer did is unsure."""
-        for number, node_no, attempt, parent_no in self._reader.query(
-            "SELECT batch_no, node_no, attempt, parent_no FROM batches WHERE run_no = ? ORDER BY batch_no",
-            self._run.run_no,
-        ):
-            batch = Batch(number=number, node_no=node_no, attempt=attempt, parent_no=parent_no)
-            last_commit = self._replay_events(batch)
+        """Rebuilds the batches from the trail, and the open ones from what `checkpoint` said of them."""
+        filling = self._reader.frontier(self._run.run_no).get("open_batches", {})
+        for batch in fold_batches(self._reader, self._run.run_no):
+            self._begin(batch)
             if not batch.is_live:
+                self._close(batch)
                 continue
             if batch.phase is BatchPhase.OPEN:
-                self._restore_open(batch)
-                if (node_no, parent_no) in self._taking:
-                    self._full.append(self._taking[node_no, parent_no])
-                self._taking[node_no, parent_no] = batch
-            self._restore_intent(batch, last_commit)
-            self.live[number] = batch
-            self._with_provider[node_no] += batch.is_with_provider
+                batch.apply(batch.phase, filling.get(str(batch.number), {}))
+                self._take_rows(batch)
+            elif batch.phase in _MAY_BE_UNSURE:
+                self._restore_intent(batch)
+            self.live[batch.number] = batch
+            self._with_provider[batch.node_no] += batch.is_with_provider
+
+    def checkpoint(self) -> dict[str, dict[str, int]]:
+        """How far the open batches are filled, for the frontier."""
+        return {
+            str(batch.number): {
+                "requests": batch.requests,
+                "bytes": batch.bytes,
+                "first_row": batch.first_row,
+                "last_row": batch.last_row,
+            }
+            for batch in self.live.values()
+            if batch.phase is BatchPhase.OPEN
+        }
 
     def add(self, step: Step, token: Token, line: bytes, *, attempt: int, parent: Batch | None = None) -> None:
         """Puts a request line into the batch that takes rows for that step and parent, or into a new one.
@@ -120,14 +73,13 @@ class Batches:
         """
         if step.batch is None:
             raise RuntimeError("only batch transforms have batches")
-        limits = step.batch.limits
         batch = self.open_batch(step, parent)
-        if batch is not None and (
-            batch.requests + 1 > limits.max_requests or batch.bytes + len(line) > limits.max_bytes
+        if batch is None or is_full(
+            step.batch,
+            requests=batch.requests + 1,
+            size_bytes=batch.bytes + len(line),
+            is_canary=batch.is_canary and parent is None,
         ):
-            self._full.append(batch)
-            batch = None
-        if batch is None:
             batch = self._open(step, attempt, parent)
         start = self._recorder.batches.reopen_file(batch.segment_no).append(line)
         self._recorder.batches.add_member(
@@ -154,6 +106,10 @@ class Batches:
             del self._taking[batch.node_no, batch.parent_no]
         self._recorder.journal.commit_durably()
         self._payloads.forget(batch.segment_no)
+        transform = self._plan.steps[batch.node_no].batch
+        if transform is None:
+            raise RuntimeError("only batch transforms have batches")
+        tokens = transform.estimate(requests=batch.requests, size_bytes=batch.bytes)
         digest = content_hash(self._payloads.segment(batch.segment_no).chunks())
         self.note(
             batch,
@@ -166,6 +122,7 @@ class Batches:
                 "last_row": batch.last_row,
                 "sha256": digest.hex(),
                 "name": self._file_name(batch),
+                "tokens": tokens.as_json(),
             },
         )
         self._recorder.journal.commit_durably()
@@ -186,11 +143,51 @@ class Batches:
             batch = self.open_batch(step, None)
             if is_upstream_done and batch is not None:
                 self.seal(batch)
-            is_upstream_done = is_upstream_done and not any(b.node_no == step.number for b in self.live.values())
+            is_upstream_done = is_upstream_done and not any(b.node_no == step.number for b in self.with_rows())
+
+    def with_rows(self) -> list[Batch]:
+        """The live batches whose rows wait for them."""
+        return [batch for batch in self.live.values() if not batch.is_extra]
 
     def watermark(self, next_row: int) -> int:
         """The lowest row that still waits for a provider; ``next_row`` when none does."""
-        return min((batch.first_row for batch in self.live.values()), default=next_row)
+        return min((batch.first_row for batch in self.with_rows()), default=next_row)
+
+    def account(self) -> Account:
+        """What the run has cost and may still cost."""
+        return self._closed + account_of(self.live.values(), self._prices)
+
+    def canary(self, node_no: int) -> list[Batch]:
+        """The rows of a step that go first, alone: their batch and the batches of their further attempts."""
+        return self._canaries.get(node_no, [])
+
+    def is_canary_dead(self, node_no: int) -> bool:
+        """Whether more of the first rows failed than the run's limit allows; without a limit, all of them."""
+        family = self.canary(node_no)
+        if not family or any(batch.is_live for batch in family):
+            return False
+        rows, failed = family[0].requests, sum(batch.failed_rows for batch in family)
+        limit = self._plan.max_error_rate
+        return failed >= rows if limit is None else failed > rows * limit
+
+    def add_extra(self, batch: Batch, facts: BatchFacts) -> Batch:
+        """Takes in a job too many for the file of ``batch``, to be cancelled and paid for."""
+        number = self._recorder.batches.open_batch(node_no=batch.node_no, attempt=batch.attempt, parent_no=None)
+        extra = Batch(number=number, node_no=batch.node_no, attempt=batch.attempt, parent_no=None)
+        self.live[number] = extra
+        detail = {
+            "extra_of": batch.number,
+            "requests": batch.requests,
+            "bytes": batch.bytes,
+            "tokens": batch.tokens,
+            "file_id": batch.file_id,
+            "batch_id": facts.id,
+            "provider_status": facts.raw_status,
+            "created_at": self._recorder.journal.clock.now_us(),
+            "is_cancel_due": not facts.state.is_terminal,
+        }
+        self.note(extra, "opened", BatchPhase.CREATED, detail)
+        return extra
 
     def note(self, batch: Batch, event: str, phase: BatchPhase, detail: Mapping[str, Any] | None = None) -> None:
         """Records an event of a batch and applies it."""
@@ -201,76 +198,65 @@ class Batches:
         self._with_provider[batch.node_no] += batch.is_with_provider
         if not batch.is_live:
             self.live.pop(batch.number, None)
+            self._close(batch)
 
     def in_flight(self, node_no: int) -> int:
         """How many batches of a step are with the provider."""
         return self._with_provider[node_no]
 
     def _open(self, step: Step, attempt: int, parent: Batch | None) -> Batch:
-        number = self._recorder.batches.open_batch(
-            node_no=step.number, attempt=attempt, parent_no=None if parent is None else parent.number
-        )
+        parent_no = None if parent is None else parent.number
+        number = self._recorder.batches.open_batch(node_no=step.number, attempt=attempt, parent_no=parent_no)
         segment_no, _ = self._recorder.batches.open_file(
             number, FileRole.REQUEST, name=f"{step.name}-b{number:04d}-a{attempt}-request.jsonl"
         )
-        batch = Batch(
-            number=number,
-            node_no=step.number,
-            attempt=attempt,
-            parent_no=None if parent is None else parent.number,
-        )
-        self.live[number] = self._taking[step.number, batch.parent_no] = batch
-        self.note(batch, "opened", BatchPhase.OPEN, {"segment_no": segment_no})
+        batch = Batch(number=number, node_no=step.number, attempt=attempt, parent_no=parent_no)
+        self.live[number] = batch
+        is_first = step.number not in self._begun
+        has_canary = step.batch is not None and step.batch.limits.canary > 0
+        is_canary = is_first and has_canary if parent is None else parent.is_canary
+        self.note(batch, "opened", BatchPhase.OPEN, {"segment_no": segment_no, "is_canary": is_canary})
+        self._begin(batch)
+        self._take_rows(batch)
         return batch
+
+    def _begin(self, batch: Batch) -> None:
+        self._begun.add(batch.node_no)
+        if batch.is_canary:
+            self._canaries.setdefault(batch.node_no, []).append(batch)
+
+    def _take_rows(self, batch: Batch) -> None:
+        """From now on rows go into this one; the one before it, if any, is full."""
+        place = (batch.node_no, batch.parent_no)
+        if place in self._taking:
+            self._full.append(self._taking[place])
+        self._taking[place] = batch
+
+    def _close(self, batch: Batch) -> None:
+        self._closed += account_of([batch], self._prices)
 
     def _file_name(self, batch: Batch) -> str:
         step = self._plan.names[batch.node_no]
         return f"elspeth-{self._run.run_id}-{step}-b{batch.number:04d}-a{batch.attempt}.jsonl"
 
-    def _replay_events(self, batch: Batch) -> int:
-        last_commit = -1
-        for event_no, commit_no, phase, detail in self._reader.query(
-            "SELECT event_no, commit_no, phase, detail_json FROM batch_events "
-            "WHERE run_no = ? AND batch_no = ? ORDER BY event_no",
-            self._run.run_no,
-            batch.number,
-        ):
-            place = f"batch_events {self._run.run_no}/{batch.number}/{event_no}"
-            batch.apply(read_word(BatchPhase, phase, place), read_json(detail, place))
-            last_commit = commit_no
-        if last_commit < 0:
-            raise TrailError(f"batch {batch.number} of run {self._run.run_id} has no event")
-        return last_commit
-
-    def _restore_open(self, batch: Batch) -> None:
-        ((requests, first_row, last_row, size),) = self._reader.query(
-            "SELECT COUNT(*), MIN(row_index), MAX(row_index), COALESCE(MAX(start + length), 0) FROM batch_members "
-            "WHERE run_no = ? AND batch_no = ? AND role = ?",
-            self._run.run_no,
-            batch.number,
-            FileRole.REQUEST.value,
-        )
-        batch.requests, batch.bytes = requests, size
-        batch.first_row, batch.last_row = first_row or 0, last_row or 0
-
-    def _restore_intent(self, batch: Batch, last_commit: int) -> None:
+    def _restore_intent(self, batch: Batch) -> None:
+        """What an intent without an answer did is not known."""
         intents = self._reader.query(
             "SELECT operation, at, commit_no FROM call_intents WHERE run_no = ? AND batch_no = ? "
             "ORDER BY intent_no DESC LIMIT 1",
             self._run.run_no,
             batch.number,
         )
-        if intents and intents[0][2] >= last_commit:
+        if intents and intents[0][2] >= batch.last_commit:
             batch.unsure, batch.intended_at = intents[0][0], intents[0][1]
 
 
-def unanswered(batch: Batch) -> RowError:
-    """The error of a row for which a batch has no line."""
-    if batch.faults:
-        fault = batch.faults[0]
-        return RowError(
-            code="batch_failed",
-            message=f"batch {batch.number} failed: {fault['code']}: {fault['message']}",
-            detail={"faults": batch.faults},
-        )
-    return RowError(code="unanswered", message=f"batch {batch.number} ended without an answer for this row")
+def is_full(transform: BatchTransform, *, requests: int, size_bytes: int, is_canary: bool) -> bool:
+    """Whether so many requests of so many bytes are more than one file may hold."""
+    limits = transform.limits
+    if requests > limits.max_requests or size_bytes > limits.max_bytes or (is_canary and requests > limits.canary):
+        return True
+    if limits.max_enqueued_tokens is None:
+        return False
+    tokens = transform.estimate(requests=requests, size_bytes=size_bytes).input
+    return tokens.likely > limits.max_enqueued_tokens

@@ -14,18 +14,25 @@ from dataclasses import dataclass
 
 from elspeth.contracts import BatchPhase, BatchProvider, CallScope, NotFoundError, UsageError
 from elspeth.core.landscape import LandscapeRecorder
-from elspeth.engine.batches import Batch, Batches
+from elspeth.engine.batch import Batch
+from elspeth.engine.batches import Batches
 from elspeth.engine.plan import Plan, Step
 
-__all__ = ["Decisions", "take_decisions"]
+__all__ = ["Decisions", "person", "take_decisions"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decisions:
-    """What the person at the command line decided: a job's id at the provider, numbers of batches."""
+    """What the person at the command line decided: a job's id at the provider, numbers of batches.
+
+    ``cancel_now`` cancels the jobs that are with the provider and sends nothing more; ``cancel_on_stop`` cancels
+    them when the process is asked to stop.
+    """
 
     adopt: str | None = None
     lost: tuple[int, ...] = ()
+    cancel_now: bool = False
+    cancel_on_stop: bool = False
 
 
 def take_decisions(
@@ -37,11 +44,16 @@ def take_decisions(
     providers: Callable[[Step], BatchProvider],
 ) -> None:
     """Records and applies the decisions; raises `UsageError` for one that does not fit any batch."""
-    who = f"{getpass.getuser()}@{socket.gethostname()}"
+    who = person()
     for number in decisions.lost:
         _declare_lost(_undecided(batches, number), batches, who)
     if decisions.adopt is not None:
         _adopt(decisions.adopt, plan=plan, batches=batches, recorder=recorder, providers=providers, who=who)
+
+
+def person() -> str:
+    """Who decides: the user of this process, on this machine."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def _undecided(batches: Batches, number: int) -> Batch:
@@ -62,7 +74,8 @@ def _waits_for_a_person(batch: Batch) -> bool:
 def _declare_lost(batch: Batch, batches: Batches, who: str) -> None:
     """A job that never was is created again; a job without results leaves its rows unanswered."""
     if batch.phase is BatchPhase.READY:
-        batches.note(batch, "declared_lost", BatchPhase.READY, {"who": who, "unsure": None, "tries": 0, "next_at": 0})
+        again = {"unsure": None, "tries": 0, "next_at": 0, "lost_jobs": batch.lost_jobs + 1}
+        batches.note(batch, "declared_lost", BatchPhase.READY, {"who": who, **again})
         return
     fault = {"code": "declared_lost", "message": f"its results were declared lost by {who}"}
     here = batch.downloads
@@ -72,6 +85,7 @@ def _declare_lost(batch: Batch, batches: Batches, who: str) -> None:
         "output_file_id": batch.output_file_id if "output" in here else None,
         "error_file_id": batch.error_file_id if "error" in here else None,
         "next_at": 0,
+        "lost_jobs": batch.lost_jobs + 1,
     }
     batches.note(batch, "declared_lost", BatchPhase.ENDED, detail)
 

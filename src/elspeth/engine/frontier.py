@@ -16,6 +16,7 @@ from elspeth.core.landscape.rows import TrailRow, TrailRows
 from elspeth.engine.admission import rejected_row
 from elspeth.engine.outputs import Output
 from elspeth.engine.plan import SOURCE_NODE, Plan
+from elspeth.engine.selection import Selection
 from elspeth.engine.tokens import Arrival
 
 __all__ = ["Frontier"]
@@ -33,8 +34,10 @@ class Frontier:
         outputs: Mapping[int, Output],
         recorder: LandscapeRecorder,
         released: int,
+        selection: Selection,
     ) -> None:
         self._plan = plan
+        self._selection = selection
         self._outputs = outputs
         self._recorder = recorder
         self.released = released
@@ -64,9 +67,13 @@ class Frontier:
         """
         while self.released < watermark:
             end = min(self.released + _ROWS_AT_ONCE, watermark)
-            arrivals = [self.arrival(row, rows) for row in rows.fetch(range(self.released, end))]
+            arrivals = [self.arrival(row, rows) for row in rows.fetch(self.taken(self.released, end))]
             self.write(arrivals, released=end)
             yield end
+
+    def taken(self, start: int, stop: int) -> Sequence[int]:
+        """The rows that the run has, from ``start`` to before ``stop``."""
+        return self._selection.between(start, stop)
 
     def arrival(self, row: TrailRow, rows: TrailRows) -> Arrival:
         """Where and how a row of the trail ended; the same as the processor says of it at once."""

@@ -28,7 +28,8 @@ from elspeth.contracts import (
 from elspeth.core.canonical import sha256
 from elspeth.core.landscape.rows import TrailRow
 from elspeth.core.payloads import parse_reference
-from elspeth.engine.batches import Batch, Batches, custom_id, unanswered
+from elspeth.engine.batch import Batch, custom_id, unanswered
+from elspeth.engine.batches import Batches
 from elspeth.engine.ledger import Ledger
 from elspeth.engine.plan import Plan, Step
 from elspeth.engine.processor import Processor, Sweep
@@ -126,6 +127,9 @@ class Harvester:
         """Accounts for every row of a batch whose files are downloaded."""
         step = self._plan.steps[batch.node_no]
         self._recorder.journal.commit_durably()
+        if batch.is_extra:
+            self._settle_extra(step, batch)
+            return
         with tempfile.TemporaryFile(prefix="elspeth-", dir=self._run.payload_folder) as file:
             answers = self._index(step, batch, file)
             tally = Tally()
@@ -137,6 +141,19 @@ class Harvester:
         self._batches.note(batch, "harvested", BatchPhase.HARVESTED, tally.facts())
         if retry is not None:
             self._batches.seal(retry)
+        self._recorder.journal.commit_durably()
+
+    def _settle_extra(self, step: Step, batch: Batch) -> None:
+        """Counts what a job too many has cost; its answers stay in their files and go to no row."""
+        if step.batch is None:
+            raise RuntimeError("only batch transforms have answers")
+        tally = Tally()
+        for role in (FileRole.OUTPUT, FileRole.ERROR):
+            ref = _download(batch, role)
+            if ref is not None:
+                for _, _, line in _lines(self._payloads.segment(ref.segment_no).chunks()):
+                    tally.count_usage(step.batch.read_line(line, role).verdict)
+        self._batches.note(batch, "settled", BatchPhase.HARVESTED, {"usage": tally.facts()["usage"]})
         self._recorder.journal.commit_durably()
 
     # Lines
@@ -268,7 +285,10 @@ class Harvester:
 
     @staticmethod
     def _may_retry(step: Step, batch: Batch) -> bool:
-        return step.batch is not None and batch.attempt + 1 < step.batch.limits.row_attempts
+        """Whether rows get another attempt; a cancelling of ours is not held against them."""
+        if step.batch is None:
+            return False
+        return batch.cancelled_by is not None or batch.attempt + 1 < step.batch.limits.row_attempts
 
     def _token(self, step: Step, row: TrailRow) -> Token:
         version = row.version_before(step.number)

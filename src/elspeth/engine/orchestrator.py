@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from elspeth.contracts import (
@@ -19,9 +20,8 @@ from elspeth.contracts import (
     BatchPhase,
     BatchProvider,
     Clock,
+    CostLimitError,
     CredentialsError,
-    ErrorRateError,
-    RowError,
     RunError,
     RunStatus,
     SourceBatch,
@@ -34,9 +34,11 @@ from elspeth.core.landscape.journal import PART_EXTENT
 from elspeth.core.landscape.tally import count_outcomes, count_usage
 from elspeth.core.payloads import Extent
 from elspeth.engine.admission import Admission
-from elspeth.engine.batches import Batches, custom_id
+from elspeth.engine.allowance import Allowance
+from elspeth.engine.attempts import Attempts
+from elspeth.engine.batches import Batches
 from elspeth.engine.context import StepContext
-from elspeth.engine.decisions import Decisions, take_decisions
+from elspeth.engine.decisions import Decisions, person, take_decisions
 from elspeth.engine.frontier import Frontier
 from elspeth.engine.harvest import Harvester
 from elspeth.engine.ledger import Ledger
@@ -45,9 +47,11 @@ from elspeth.engine.plan import SOURCE_NODE, Plan, Step
 from elspeth.engine.processor import Processor, Sweep
 from elspeth.engine.rebuild import rebuild_part
 from elspeth.engine.remote import RemoteSteps
+from elspeth.engine.selection import Selection
+from elspeth.engine.standstill import Standstill
 from elspeth.engine.tokens import Token
 
-__all__ = ["Orchestrator", "Progress", "Waiting"]
+__all__ = ["Orchestrator", "Progress", "Terms", "Waiting"]
 
 _US = 1_000_000
 _ROWS_A_MICRO_BATCH = 256
@@ -79,6 +83,17 @@ class Progress:
     waiting_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """On which a process works on a run: how long, for how much money, on whose decisions."""
+
+    waiting: Waiting
+    max_cost_usd: Decimal | None
+    decisions: Decisions
+    is_stopping: Callable[[], bool]
+    on_progress: Callable[[Progress], None]
+
+
 class Orchestrator:
     """Runs one plan over one journal."""
 
@@ -92,10 +107,7 @@ class Orchestrator:
         redactor: Redactor,
         guard: NetworkGuard,
         clock: Clock,
-        waiting: Waiting,
-        decisions: Decisions,
-        is_stopping: Callable[[], bool],
-        on_progress: Callable[[Progress], None],
+        terms: Terms,
     ) -> None:
         self._plan = plan
         self._run = run
@@ -103,10 +115,7 @@ class Orchestrator:
         self._reader = reader
         self._guard = guard
         self._clock = clock
-        self._waiting = waiting
-        self._decisions = decisions
-        self._is_stopping = is_stopping
-        self._on_progress = on_progress
+        self._terms = terms
         self._contexts = {
             step.number: StepContext(
                 step=step.name, node_no=step.number, recorder=recorder, redactor=redactor, clock=clock
@@ -116,6 +125,7 @@ class Orchestrator:
         self._providers: dict[int, BatchProvider] = {}
         ledger = Ledger.of(run, reader, recorder, clock)
         self._rows = ledger.rows
+        self._selection = Selection(run)
         self._restore_frontier(reader.frontier(run.run_no))
         self._admission = Admission(
             codec=plan.codecs[SOURCE_NODE],
@@ -131,10 +141,19 @@ class Orchestrator:
             redactor=redactor,
             guard=guard,
             clock=clock,
-            request_line=_request_line,
         )
         self._batches = Batches(plan, ledger)
-        self._remote = RemoteSteps(plan, ledger, batches=self._batches, providers=self._provider, redactor=redactor)
+        self._allowance = Allowance(plan, self._batches, max_cost_usd=terms.max_cost_usd)
+        self._attempts = Attempts(plan, ledger, batches=self._batches, redactor=redactor)
+        self._remote = RemoteSteps(
+            plan,
+            ledger,
+            batches=self._batches,
+            allowance=self._allowance,
+            attempts=self._attempts,
+            providers=self._provider,
+        )
+        self._standstill = Standstill(plan, batches=self._batches, allowance=self._allowance, attempts=self._attempts)
         self._harvester = Harvester(
             plan, ledger, processor=self._processor, batches=self._batches, settle=self._settle_harvested
         )
@@ -150,7 +169,12 @@ class Orchestrator:
         try:
             self._read()
             self._finish_remote()
-        except (BatchPendingError, CredentialsError, StoppedError):
+        except StoppedError:
+            self._recorder.journal.commit_durably()
+            if self._terms.decisions.cancel_on_stop:
+                self._cancel_remote()
+            raise
+        except (BatchPendingError, CostLimitError, CredentialsError):
             self._recorder.journal.commit_durably()
             raise
         return self._finish()
@@ -181,7 +205,11 @@ class Orchestrator:
             for number, sink in self._plan.sinks.items()
         }
         self._frontier = Frontier(
-            self._plan, outputs=self._outputs, recorder=self._recorder, released=int(frontier.get("released", 0))
+            self._plan,
+            outputs=self._outputs,
+            recorder=self._recorder,
+            released=int(frontier.get("released", 0)),
+            selection=self._selection,
         )
         self._rows_since_commit = 0
         self._committed_at = self._clock.now_us()
@@ -210,22 +238,32 @@ class Orchestrator:
             output.begin()
         self._recorder.journal.commit_durably()
         take_decisions(
-            self._decisions,
+            self._terms.decisions,
             plan=self._plan,
             batches=self._batches,
             recorder=self._recorder,
             providers=self._provider,
         )
         self._recorder.journal.commit_durably()
+        if self._terms.decisions.cancel_now:
+            self._allowance.is_cancelling = True
+            self._remote.want_cancelled(person())
 
     def _checkpoint(self) -> dict[str, Any]:
         return {
             "source": None if self._cursor is None else {"next_row": self._next_row, "cursor": dict(self._cursor)},
+            "rows": self._row_count,
             "is_source_done": self._is_source_done,
             "released": self._frontier.released,
             "bad_rows": self._bad_rows,
+            "open_batches": self._batches.checkpoint(),
             "sinks": {str(number): output.state() for number, output in self._outputs.items()},
         }
+
+    @property
+    def _row_count(self) -> int:
+        """How many records have become rows or were rejected."""
+        return self._selection.below(self._next_row)
 
     def _provider(self, step: Step) -> BatchProvider:
         if step.number not in self._providers:
@@ -239,14 +277,14 @@ class Orchestrator:
     def _read(self) -> None:
         if self._is_source_done:
             return
-        limit = self._run.row_limit
+        stop = self._selection.stop
         start = None if self._cursor is None else SourcePosition(next_row=self._next_row, cursor=self._cursor)
         for batch in self._plan.source.read(start, size=_ROWS_A_MICRO_BATCH):
-            self._take(batch if limit is None else _cut(batch, limit))
+            self._take(self._selection.cut(batch))
             self._stop_if_asked()
             self._batches.seal_full()
             self._pump()
-            if limit is not None and self._next_row >= limit:
+            if stop is not None and self._next_row >= stop:
                 break
         self._is_source_done = True
         self._recorder.journal.commit_durably()
@@ -316,7 +354,7 @@ class Orchestrator:
             if not self._pump():
                 self._wait_or_suspend()
             elif self._batches.live and self._is_late():
-                raise self._pending(self._clock.now_us(), None)
+                raise self._pending(self._clock.now_us())
         self._release()
 
     def _release(self) -> None:
@@ -334,68 +372,52 @@ class Orchestrator:
         due = [batch for batch in self._batches.live.values() if self._remote.can_move(batch)]
         next_at = min((batch.next_at for batch in due), default=None)
         if next_at is None:
-            if not self._remote.is_submitting:
-                raise self._too_many_errors()
-            raise self._pending(now, self._hint())
-        if self._waiting.submit_only:
+            self._standstill.stop(now=now, bad_rows=self._bad_rows, rows=self._row_count)
+        if self._terms.waiting.submit_only:
             submitting = [b.next_at for b in due if b.phase is not BatchPhase.CREATED]
             if min(submitting, default=next_at + 1) > now + _SOON_S * _US or not submitting:
-                raise self._pending(next_at, None)
+                raise self._pending(next_at)
             next_at = min(submitting)
-        deadline = self._waiting.deadline
+        deadline = self._terms.waiting.deadline
         if deadline is not None and (next_at > deadline or now >= deadline):
-            raise self._pending(next_at, None)
+            raise self._pending(next_at)
         self._commit_if_due(0)
         seconds = (next_at - now) / _US
         self._report(waiting_s=seconds)
         self._clock.sleep_s(min(max(seconds, 0.001), _LONGEST_SLEEP_S))
 
     def _is_late(self) -> bool:
-        deadline = self._waiting.deadline
+        deadline = self._terms.waiting.deadline
         return deadline is not None and self._clock.now_us() >= deadline
 
-    def _pending(self, next_at: int, hint: str | None) -> BatchPendingError:
-        return BatchPendingError(sorted(self._batches.live), next_at, hint=hint)
+    def _pending(self, next_at: int) -> BatchPendingError:
+        return BatchPendingError(sorted(self._batches.live), next_at)
 
-    def _hint(self) -> str:
-        """Why nothing moves, when nothing does."""
-        if self._remote.stalled:
-            number, message = next(iter(self._remote.stalled.items()))
-            return f"Batch {number} could not be sent: {message}. Resume the run later."
-        lost = [b.number for b in self._batches.live.values() if b.phase is BatchPhase.LOST]
-        if lost:
-            return (
-                f"The provider no longer knows batch {lost[0]} or its results, and nothing is sent again by itself. "
-                f"Find its job and resume with --adopt BATCH_ID, or pay for its rows again: --declare-lost {lost[0]}."
-            )
-        return "Every batch waits for another one."
-
-    def _too_many_errors(self) -> ErrorRateError:
-        return ErrorRateError(
-            f"{self._bad_rows} of {self._next_row} rows failed, more than limits.max_error_rate allows",
-            hint="What was submitted is harvested, nothing more is sent under this limit; `elspeth status` counts the "
-            "reasons. A run with another limit: elspeth run FILE --new.",
-        )
+    def _cancel_remote(self) -> None:
+        """Asks the provider once to stop every job; a resume sees what became of them, and asks again if need be."""
+        for batch in self._remote.want_cancelled(person()):
+            self._remote.take(batch)
 
     def _check_error_rate(self) -> None:
-        if self._is_over_error_rate():
-            self._remote.is_submitting = False
+        is_dead = any(self._batches.is_canary_dead(step.number) for step in self._plan.batch_steps)
+        if is_dead or self._is_over_error_rate():
+            self._allowance.has_failed = True
 
     def _is_over_error_rate(self) -> bool:
         limit = self._plan.max_error_rate
-        return limit is not None and self._next_row > 0 and self._bad_rows / self._next_row > limit
+        return limit is not None and self._row_count > 0 and self._bad_rows / self._row_count > limit
 
     def _stop_if_asked(self) -> None:
-        if self._is_stopping():
+        if self._terms.is_stopping():
             raise StoppedError
 
     def _report(self, *, waiting_s: float = 0.0) -> None:
         phases: dict[str, int] = {}
         for batch in self._batches.live.values():
             phases[batch.phase.word] = phases.get(batch.phase.word, 0) + 1
-        self._on_progress(
+        self._terms.on_progress(
             Progress(
-                rows_read=self._next_row,
+                rows_read=self._row_count,
                 is_source_done=self._is_source_done,
                 rows_out=self._frontier.released,
                 batches=phases,
@@ -422,9 +444,9 @@ class Orchestrator:
         """Counts what became of every row; raises `RunError` when they do not balance."""
         ((rows,),) = self._reader.query("SELECT COUNT(*) FROM rows WHERE run_no = ?", self._run.run_no)
         ((ended,),) = self._reader.query("SELECT COUNT(*) FROM outcomes WHERE run_no = ?", self._run.run_no)
-        if not rows == ended == self._next_row:
+        if not rows == ended == self._row_count:
             raise RunError(
-                f"the rows do not balance: {self._next_row} read, {rows} recorded, {ended} ended",
+                f"the rows do not balance: {self._row_count} read, {rows} recorded, {ended} ended",
                 hint="This is a fault of elspeth. The trail is whole; please report it with `elspeth status --json`.",
             )
         return {
@@ -432,24 +454,5 @@ class Orchestrator:
             "bad_rows": self._bad_rows,
             "outcomes": count_outcomes(self._reader, self._run.run_no),
             "usage": count_usage(self._reader, self._run.run_no),
+            "money": self._batches.account().as_json(self._plan.names),
         }
-
-
-def _request_line(step: Step, token: Token) -> bytes | RowError:
-    if step.batch is None:
-        raise RuntimeError("only batch transforms make requests")
-    return step.batch.request_line(token.row, custom_id(token.index, 0))
-
-
-def _cut(batch: SourceBatch, limit: int) -> SourceBatch:
-    """The records below ``limit``. The position stays the batch's end: nothing is read after a limit."""
-    if batch.end.next_row <= limit:
-        return batch
-    kept = [i for i, index in enumerate(batch.indexes) if index < limit]
-    return SourceBatch(
-        indexes=[batch.indexes[i] for i in kept],
-        lines=[batch.lines[i] for i in kept],
-        rows=[batch.rows[i] for i in kept],
-        rejected=[rejected for rejected in batch.rejected if rejected.index < limit],
-        end=SourcePosition(next_row=limit, cursor=batch.end.cursor),
-    )

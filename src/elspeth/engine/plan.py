@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
-from elspeth.contracts import BatchTransform, Fields, Outcome, Sink, Source, Transform
+from elspeth.contracts import BatchTransform, Fields, Outcome, Price, Sink, Source, Transform
 from elspeth.core.canonical import RowCodec
 from elspeth.core.expressions import Expression
 from elspeth.core.graph import Graph
@@ -24,7 +25,8 @@ ERROR_FIELD = "_error"
 class Step:
     """A step: exactly one of ``transform``, ``batch`` and ``gate`` is there.
 
-    ``targets`` lead from a label to a node, None where the row is discarded.
+    ``targets`` lead from a label to a node, None where the row is discarded. ``price`` is that of a batch step's
+    tokens, as the run began with it; None when nobody knows it.
     """
 
     number: int
@@ -33,6 +35,7 @@ class Step:
     transform: Transform | None = None
     batch: BatchTransform | None = None
     gate: Expression | None = None
+    price: Price | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +67,7 @@ class Plan:
     first: int
     on_invalid: int | None
     max_error_rate: float | None
+    max_cost_usd: Decimal | None
     max_attempts: int
     initial_backoff_s: float
     max_backoff_s: float

@@ -18,6 +18,7 @@ from elspeth.core.canonical import NotEncodableError, sha256
 from elspeth.core.expressions import ExpressionFailure
 from elspeth.core.graph import route_label
 from elspeth.core.landscape import LandscapeRecorder
+from elspeth.engine.batch import custom_id
 from elspeth.engine.context import StepContext
 from elspeth.engine.plan import Plan, Step
 from elspeth.engine.tokens import Arrival, Token
@@ -69,14 +70,12 @@ class Processor:
         redactor: Redactor,
         guard: NetworkGuard,
         clock: Clock,
-        request_line: Callable[[Step, Token], bytes | RowError],
     ) -> None:
         self._plan = plan
         self._contexts = {step.number: context_of(step) for step in plan.steps.values()}
         self._redactor = redactor
         self._guard = guard
         self._clock = clock
-        self._request_line = request_line
 
     def sweep(self, tokens: Sequence[Token], start: int) -> Sweep:
         """Sends tokens on from node ``start`` until each has arrived, or waits at a batch transform."""
@@ -206,8 +205,10 @@ class Processor:
     def _ask(self, sweep: Sweep, step: Step, tokens: Sequence[Token]) -> None:
         started_at = self._clock.now_us()
         failures: list[tuple[Token, RowError]] = []
+        if step.batch is None:
+            raise RuntimeError("only batch transforms make requests")
         for token in tokens:
-            line = self._request_line(step, token)
+            line = step.batch.request_line(token.row, custom_id(token.index, 0))
             if isinstance(line, RowError):
                 failures.append((token, line))
             elif self._redactor.is_in(line):

@@ -34,7 +34,7 @@ def rebuild_part(output: Output, *, rows: TrailRows, frontier: Frontier, names: 
         file.write(header.data)
         for start in range(0, frontier.released, _ROWS_AT_ONCE):
             end = min(start + _ROWS_AT_ONCE, frontier.released)
-            arrivals = (frontier.arrival(row, rows) for row in rows.fetch(range(start, end)))
+            arrivals = (frontier.arrival(row, rows) for row in rows.fetch(frontier.taken(start, end)))
             chosen = [arrival for arrival in arrivals if arrival.sink_no == output.plan.number]
             written = output.encode(chosen, names, first_line=line)
             file.write(written.data)

@@ -50,7 +50,7 @@ def test_a_good_file_is_valid(validator: Any) -> None:
         {"steps": [{"name": "g", "gate": "x"}]},
         {"sinks": {}},
         {"limits": {"max_error_rate": 2}},
-        {"limits": {"max_cost_usd": 2}},
+        {"limits": {"max_cost_usd": 0}},
     ],
 )
 def test_mistakes_are_seen_while_typing(validator: Any, change: dict[str, Any]) -> None:

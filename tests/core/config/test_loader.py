@@ -224,7 +224,6 @@ def test_a_templates_error_is_placed_inside_its_block(folder: Any, with_options:
 @pytest.mark.parametrize(
     ("section", "key"),
     [
-        ("limits: {max_cost_usd: 5}", "max_cost_usd"),
         ("payloads: {path: p, retention_days: 9}", "retention_days"),
         ("steps: [{name: s, fork: [a, b]}]", "fork"),
         ("steps: [{name: s, coalesce: {branches: [a]}}]", "coalesce"),

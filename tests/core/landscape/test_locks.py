@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,4 +72,19 @@ def test_a_holder_that_has_not_said_who_it_is_is_unknown(words: str, tmp_path: P
     with RunLock(tmp_path, "r1"):
         (tmp_path / "locks" / "r1.lock").write_text(words)
         with pytest.raises(BusyError, match="process 0 on unknown since unknown"), RunLock(tmp_path, "r1"):
+            pass
+
+
+def test_asking_who_holds_a_run_disturbs_nobody(tmp_path: Path, python: Callable[..., subprocess.Popen[str]]) -> None:
+    assert not RunLock(tmp_path, "r1").is_held
+    process = python(HOLD, tmp_path)
+    assert process.stdout is not None
+    process.stdout.readline()
+    assert RunLock(tmp_path, "r1").is_held
+    answer_of(process)
+    assert not RunLock(tmp_path, "r1").is_held
+    with (tmp_path / "locks" / "r1.lock").open() as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        threading.Timer(0.03, lambda: fcntl.flock(asking, fcntl.LOCK_UN)).start()
+        with RunLock(tmp_path, "r1"):
             pass

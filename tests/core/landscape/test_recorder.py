@@ -284,12 +284,14 @@ def test_a_record_lacks_no_column(trail: Trail, recorder: LandscapeRecorder) -> 
     with pytest.raises(KeyError, match="label"):
         recorder.journal.add("edges", from_no=1, to_no=None)
     recorder.journal.add("edges", from_no=1, label="next", to_no=None)
-    recorder.journal.add("nodes", node_no=1, name="n", kind=2, plugin=None, expression="e", fields_json="{}")
+    recorder.journal.add(
+        "nodes", node_no=1, name="n", kind=2, plugin=None, expression="e", fields_json="{}", price_json=None
+    )
     recorder.journal.add("artifacts", node_no=1, path="/o", size=1, hash=A, records=0)
     recorder.journal.commit_durably()
 
     assert [(1, 1, "next", 0, None)] == records(trail, "edges")
-    assert [(1, 1, 0, "n", 2, None, "e", "{}")] == records(trail, "nodes")
+    assert [(1, 1, 0, "n", 2, None, "e", "{}", None)] == records(trail, "nodes")
     assert [(1, 1, 0, "/o", 1, A, 0)] == records(trail, "artifacts")
 
 

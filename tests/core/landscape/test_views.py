@@ -43,7 +43,16 @@ def run(trail: Trail) -> RunHeader:
 def recorder(trail: Trail, run: RunHeader) -> LandscapeRecorder:
     made = trail.recorder(run)
     for number, name, kind in ((0, "source", 1), (1, "tidy", 2), (2, "risk", 3), (3, "out", 5)):
-        made.journal.add("nodes", node_no=number, name=name, kind=kind, plugin=None, expression=None, fields_json="{}")
+        made.journal.add(
+            "nodes",
+            node_no=number,
+            name=name,
+            kind=kind,
+            plugin=None,
+            expression=None,
+            fields_json="{}",
+            price_json=None,
+        )
     return made
 
 

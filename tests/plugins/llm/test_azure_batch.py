@@ -272,7 +272,12 @@ def test_options_that_fight_are_all_told_at_once(azure: Any, tmp_path: Any, chan
         {"temperature": "0"},
         {"expires_after_seconds": 3600},
         {"max_requests": 0},
-        {"max_enqueued_tokens": 5},
+        {"max_enqueued_tokens": 0},
+        {"canary": -1},
+        {"price": {}},
+        {"price": {"model": "gpt-4o", "input_per_mtok": 1, "output_per_mtok": 1}},
+        {"price": {"input_per_mtok": 1}},
+        {"price": {"input_per_mtok": -1, "output_per_mtok": 1}},
         {"url": "chat/completions"},
     ],
 )
@@ -282,7 +287,7 @@ def test_values_that_cannot_be_meant_are_refused(azure: Any, changes: Any) -> No
 
 
 def test_later_options_are_named_as_such() -> None:
-    assert {"max_enqueued_tokens", "canary", "price", "reuse", "dedupe"} == AzureBatchOptions.not_yet
+    assert {"reuse", "dedupe"} == AzureBatchOptions.not_yet
 
 
 def test_limits_are_the_options(azure: Any) -> None:

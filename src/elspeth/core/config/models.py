@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
@@ -150,10 +151,9 @@ class PayloadsSection(Options):
 
 
 class LimitsSection(Options):
-    """``limits``: what stops a run. ``max_error_rate`` is a share of the rows, 0 to 1."""
+    """``limits``: what stops a run. ``max_error_rate`` is a share of the rows, 0 to 1; money is in US dollars."""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset({"max_cost_usd"})
-
+    max_cost_usd: Decimal | None = Field(default=None, gt=0)
     max_error_rate: float | None = Field(default=None, ge=0, le=1)
 
 

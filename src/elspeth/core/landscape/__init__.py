@@ -2,7 +2,7 @@
 
 from elspeth.core.landscape.database import create_database
 from elspeth.core.landscape.journal import Journal
-from elspeth.core.landscape.reader import LandscapeReader, Payloads, RowSource, RunHeader
+from elspeth.core.landscape.reader import LandscapeReader, Payloads, RowSource, RunHeader, Sample
 from elspeth.core.landscape.recorder import BatchRecorder, CallRecorder, LandscapeRecorder
 from elspeth.core.landscape.runs import NewRun, create_run, open_journal
 
@@ -16,6 +16,7 @@ __all__ = [
     "Payloads",
     "RowSource",
     "RunHeader",
+    "Sample",
     "create_database",
     "create_run",
     "open_journal",

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import socket
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -18,6 +19,9 @@ from typing import IO
 from elspeth.contracts import BusyError
 
 __all__ = ["OutputLock", "RunLock"]
+
+_ATTEMPTS = 4
+_PAUSE_S = 0.05
 
 
 class HeldLock:
@@ -31,12 +35,10 @@ class HeldLock:
     def __enter__(self) -> HeldLock:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         file = self._path.open("a+")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _taken(file):
             with file:
                 file.seek(0)
-                raise self._busy(file.read()) from error
+                raise self._busy(file.read())
         file.truncate(0)
         holder = {
             "host": socket.gethostname(),
@@ -68,11 +70,38 @@ class HeldLock:
         )
 
 
+def _taken(file: IO[str]) -> bool:
+    """Whether the lock is ours now. Whoever only asks about it holds it for an instant: that is waited out."""
+    for attempt in range(_ATTEMPTS):
+        if attempt:
+            time.sleep(_PAUSE_S)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        return True
+    return False
+
+
 class RunLock(HeldLock):
     """The lock of one run; ``folder`` is the database's."""
 
     def __init__(self, folder: Path, run_id: str) -> None:
         super().__init__(folder, run_id, what=f"run {run_id}")
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a living process works on the run, as far as this machine can tell."""
+        try:
+            file = self._path.open("r")
+        except OSError:
+            return False
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
 
 
 class OutputLock(HeldLock):

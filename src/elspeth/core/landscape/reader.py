@@ -10,18 +10,28 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
-from elspeth.contracts import BodyRef, MissingTrailError, RunStatus, TrailError, UsageError, Word
+from elspeth.contracts import BodyRef, MissingTrailError, Price, RunStatus, TrailError, UsageError, Word
 from elspeth.core.canonical import sha256
 from elspeth.core.landscape.database import connect_reader
 from elspeth.core.payloads import Frame, SegmentReader, parse_reference
 
-__all__ = ["LandscapeReader", "Payloads", "RowSource", "RunHeader", "read_word"]
+__all__ = ["LandscapeReader", "Payloads", "RowSource", "RunHeader", "Sample", "read_word"]
 
 W = TypeVar("W", bound=Word)
 _FRAMES_KEPT = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """``rows`` records drawn by ``seed`` out of a source that had ``of`` of them."""
+
+    rows: int
+    seed: int
+    of: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +47,7 @@ class RunHeader:
     config_json: str
     payload_folder: Path
     row_limit: int | None
+    sample: Sample | None
 
 
 def read_word(enum: type[W], value: object, place: str) -> W:
@@ -116,13 +127,14 @@ class LandscapeReader:
     def run_numbered(self, run_no: int) -> RunHeader:
         """The run with that number in this database."""
         found = self.query(
-            "SELECT run_id, pipeline, mode, started_at, folder, config_json, config_hash, payload_folder, row_limit "
-            "FROM runs WHERE run_no = ?",
+            "SELECT run_id, pipeline, mode, started_at, folder, config_json, config_hash, payload_folder, row_limit, "
+            "sample_rows, sample_seed, sample_of FROM runs WHERE run_no = ?",
             run_no,
         )
         if not found:
             raise MissingTrailError(f"there is no run numbered {run_no} in {self.database}")
-        run_id, pipeline, mode, started_at, folder, config, config_hash, payloads, limit = found[0]
+        run_id, pipeline, mode, started_at, folder, config, config_hash, payloads, limit = found[0][:9]
+        rows, seed, of = found[0][9:]
         if sha256(config.encode()) != config_hash:
             raise TrailError(f"runs {run_no}: config_json does not have the hash {config_hash.hex()}")
         return RunHeader(
@@ -135,6 +147,7 @@ class LandscapeReader:
             config_json=config,
             payload_folder=self.database.parent / payloads,
             row_limit=limit,
+            sample=None if rows is None else Sample(rows=rows, seed=seed, of=of),
         )
 
     def run_with_key(self, pipeline: str, key: str) -> RunHeader | None:
@@ -153,6 +166,26 @@ class LandscapeReader:
         event_no, status, detail = events[0]
         place = f"run_events {run_no}/{event_no}"
         return read_word(RunStatus, status, place), read_json(detail, place)
+
+    def prices(self, run_no: int) -> dict[int, Price]:
+        """What a run's batch steps pay for tokens, by node; a step whose price nobody knew is not in it."""
+        return {
+            node_no: Price.from_json(read_json(price, f"nodes {run_no}/{node_no}"))
+            for node_no, price in self.query(
+                "SELECT node_no, price_json FROM nodes WHERE run_no = ? AND price_json IS NOT NULL", run_no
+            )
+        }
+
+    def cost_limit(self, run_no: int) -> Decimal | None:
+        """The limit, in US dollars, that the last process to work on a run went by."""
+        found = self.query(
+            "SELECT event_no, detail_json FROM run_events WHERE run_no = ? AND status = ? "
+            "ORDER BY event_no DESC LIMIT 1",
+            run_no,
+            RunStatus.RUNNING.value,
+        )
+        limit = read_json(found[0][1], f"run_events {run_no}/{found[0][0]}").get("max_cost_usd") if found else None
+        return None if limit is None else Decimal(limit)
 
     def is_simulated(self, run: RunHeader) -> bool:
         """Whether answers of the run come from a simulator, the built-in one or another."""

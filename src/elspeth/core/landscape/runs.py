@@ -11,7 +11,7 @@ from elspeth.contracts import Clock, FileRole, PayloadClass, RunError, UsageErro
 from elspeth.core.canonical import sha256
 from elspeth.core.landscape.database import connect_writer
 from elspeth.core.landscape.journal import Counters, Journal
-from elspeth.core.landscape.reader import LandscapeReader, RunHeader, read_word
+from elspeth.core.landscape.reader import LandscapeReader, RunHeader, Sample, read_word
 from elspeth.core.payloads import SegmentState
 
 __all__ = ["NewRun", "create_run", "open_journal"]
@@ -30,6 +30,7 @@ class NewRun:
     payloads: Path
     code_version: str
     row_limit: int | None
+    sample: Sample | None = None
     run_key: str | None = None
 
 
@@ -42,7 +43,7 @@ def create_run(database: Path, new: NewRun, *, clock: Clock) -> int:
         connection.execute("BEGIN IMMEDIATE")
         (run_no,) = connection.execute("SELECT COALESCE(MAX(run_no), 0) + 1 FROM runs").fetchone()
         connection.execute(
-            "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 run_no,
                 run_id,
@@ -55,6 +56,7 @@ def create_run(database: Path, new: NewRun, *, clock: Clock) -> int:
                 new.code_version,
                 _stored_folder(new.payloads / run_id, database),
                 new.row_limit,
+                *((None, None, None) if new.sample is None else (new.sample.rows, new.sample.seed, new.sample.of)),
                 new.run_key,
             ),
         )

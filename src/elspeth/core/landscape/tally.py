@@ -11,6 +11,9 @@ from elspeth.core.landscape.reader import LandscapeReader, read_json, read_word
 __all__ = ["count_outcomes", "count_usage", "describe_batches", "row_equation"]
 
 
+_LAST_SAID = ("message", "unsure", "answered", "failed_rows", "retried", "is_overdue", "extra_of", "cancelled_by")
+
+
 def count_outcomes(reader: LandscapeReader, run_no: int) -> list[dict[str, Any]]:
     """How many tokens ended in which way: outcome, step, sink, reason, rows; the most frequent first."""
     names = dict(reader.query("SELECT node_no, name FROM nodes WHERE run_no = ?", run_no))
@@ -77,9 +80,7 @@ def describe_batches(reader: LandscapeReader, run_no: int) -> list[dict[str, Any
         for name in ("requests", "bytes", "file_id", "batch_id", "provider_status", "total", "completed", "created_at"):
             if facts.get(name) is not None:
                 batch[name] = facts[name]
-        for name in ("message", "unsure", "answered", "failed_rows", "retried", "is_overdue"):
-            if name in facts:
-                batch[name] = facts[name]
+        batch.update({name: facts[name] for name in _LAST_SAID if name in facts})
     for number, polled_at in reader.query(
         "SELECT batch_no, MAX(started_at) FROM calls WHERE run_no = ? AND operation = 'batches.retrieve' "
         "GROUP BY batch_no",

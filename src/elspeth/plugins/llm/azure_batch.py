@@ -23,6 +23,7 @@ class AzureBatchOptions(BatchLLMOptions):
     """Which resource and deployment; a dated ``api_version`` serves resources that have no v1 path yet."""
 
     strict_profile: ClassVar[StrictProfile] = AZURE
+    price_provider: ClassVar[str] = "azure"
 
     endpoint: Text
     credential: Literal["entra"] | None = None

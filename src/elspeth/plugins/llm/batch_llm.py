@@ -20,8 +20,10 @@ from elspeth.contracts import (
     FileRole,
     LineVerdict,
     PipelineError,
+    Price,
     Row,
     RowError,
+    TokenEstimate,
     TransformResult,
 )
 from elspeth.plugins.llm.answers import AnswerReader, AnswerShape, line_id
@@ -50,6 +52,7 @@ class BatchLLMTransform:
         self._template = options.prompt_template()
         self._lookup = options.lookup_table()
         self._builder = options.request_builder()
+        self._tokens = options.token_rule(fixed_bytes=self._builder.fixed_bytes)
         metadata = step if options.metadata else None
         shape = AnswerShape(
             text_field=options.response_field,
@@ -102,6 +105,14 @@ class BatchLLMTransform:
         if not self.options.overwrite and not row.keys().isdisjoint(answer):
             return TransformResult((), _exists(row.keys() & answer.keys()))
         return TransformResult.success({**row, **answer})
+
+    def price(self) -> Price | None:
+        """From the pipeline file, else, for OpenAI's own models, from the price list."""
+        return self.options.batch_price()
+
+    def estimate(self, *, requests: int, size_bytes: int) -> TokenEstimate:
+        """By rule of thumb, from the bytes of the lines."""
+        return self._tokens.estimate(requests=requests, size_bytes=size_bytes)
 
     def provider(self, ctx: Context) -> BatchProvider:
         """The adapter; raises `CredentialsError` or `UsageError` when there is nothing to authenticate with."""

@@ -14,12 +14,14 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from elspeth.contracts import BatchLimits, Diagnostic, FieldType, PipelineError
+from elspeth.contracts import BatchLimits, Diagnostic, FieldType, PipelineError, Price
 from elspeth.core.config.options import Asset, Options, Secret
 from elspeth.plugins.llm.lookup import read_lookup
+from elspeth.plugins.llm.prices import PriceOption, list_price
 from elspeth.plugins.llm.prompts import PromptError, PromptTemplate
 from elspeth.plugins.llm.request_lines import RequestBuilder
 from elspeth.plugins.llm.strict_schema import StrictProfile, field_types, invalid_schema, outside_subset
+from elspeth.plugins.llm.token_estimate import TokenRule
 
 __all__ = ["MAX_FILE_BYTES", "BatchLLMOptions"]
 
@@ -56,7 +58,8 @@ SIMULATOR_POLL_S = 0.5
 class BatchLLMOptions(Options):
     """What is sent, what comes of the reply, and how batches are filled and watched. Times in the unit named."""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset({"max_enqueued_tokens", "canary", "price", "reuse", "dedupe"})
+    not_yet: ClassVar[frozenset[str]] = frozenset({"reuse", "dedupe"})
+    price_provider: ClassVar[str] = "openai"
     strict_profile: ClassVar[StrictProfile]
 
     api_key: Secret | None = None
@@ -89,7 +92,10 @@ class BatchLLMOptions(Options):
 
     max_requests: Annotated[int, Field(ge=1)] = 50_000
     max_bytes: Annotated[int, Field(ge=1)] = MAX_FILE_BYTES
+    max_enqueued_tokens: Annotated[int, Field(ge=1)] | None = None
     max_batches_in_flight: Annotated[int, Field(ge=1)] = 4
+    canary: Annotated[int, Field(ge=0)] = 0
+    price: PriceOption | None = None
     row_attempts: Annotated[int, Field(ge=1)] = 3
     poll_interval_seconds: Annotated[float, Field(gt=0)] = 60.0
     reconcile_grace_seconds: Annotated[float, Field(ge=0)] = 60.0
@@ -133,7 +139,27 @@ class BatchLLMOptions(Options):
             poll_interval_s=min(poll_s, SIMULATOR_POLL_S) if self.uses_simulator else poll_s,
             reconcile_grace_s=self.reconcile_grace_seconds,
             warn_after_s=self.warn_after_hours * 3600,
+            max_enqueued_tokens=self.max_enqueued_tokens,
+            canary=self.canary,
         )
+
+    @property
+    def list_model(self) -> str | None:
+        """The model whose price the list may know without being told."""
+        return None
+
+    def batch_price(self) -> Price | None:
+        """What tokens cost; raises `PipelineError` for a `price` that names an unknown model."""
+        if self.price is not None:
+            return self.price.resolve(self.price_provider)
+        return None if self.list_model is None else list_price(self.list_model, self.price_provider)
+
+    def token_rule(self, *, fixed_bytes: int) -> TokenRule:
+        """How tokens are estimated."""
+        limits = (self.max_completion_tokens, self.max_tokens, self.body.get("max_completion_tokens"))
+        most = next((limit for limit in limits if type(limit) is int), None)
+        is_reasoning = self.reasoning_effort not in {None, "none", "minimal"}
+        return TokenRule(fixed_bytes=fixed_bytes, max_output_tokens=most, is_reasoning=is_reasoning)
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -17,12 +17,15 @@ from elspeth.plugins.llm.strict_schema import OPENAI, StrictProfile
 __all__ = ["OpenAIBatchLLMTransform", "OpenAIBatchOptions"]
 
 
+OPENAI_URL = "https://api.openai.com/v1"
+
+
 class OpenAIBatchOptions(BatchLLMOptions):
     """Which server and model."""
 
     strict_profile: ClassVar[StrictProfile] = OPENAI
 
-    base_url: Text = "https://api.openai.com/v1"
+    base_url: Text = OPENAI_URL
     model: Text
 
     @property
@@ -34,6 +37,11 @@ class OpenAIBatchOptions(BatchLLMOptions):
     def model_name(self) -> str:
         """The model."""
         return self.model
+
+    @property
+    def list_model(self) -> str | None:
+        """The model, where it is OpenAI that bills it; another server has prices of its own."""
+        return self.model if self.uses_simulator or self.base_url == OPENAI_URL else None
 
     @field_validator("base_url")
     @classmethod

@@ -23,6 +23,7 @@ __all__ = ["RequestBuilder"]
 
 _HEAD = b'{"custom_id":"'
 _CUSTOM_ID = re.compile(r"[!#-\[\]-~]{1,64}")  # printable ASCII that needs no escape; both providers take 64
+_QUOTES_AND_ID_BYTES = 14
 _encode_text = msgspec.json.Encoder().encode
 
 
@@ -31,7 +32,7 @@ def _json(value: Any) -> bytes:
 
 
 class RequestBuilder:
-    """Builds the lines of one step.
+    """Builds the lines of one step. ``fixed_bytes`` of a line tell the model nothing.
 
     ``parameters`` are the fields of the body after ``model`` and ``messages``, in their order.
     Raises ValueError for parameters that JSON cannot hold (NaN, lone surrogates).
@@ -45,6 +46,9 @@ class RequestBuilder:
         )  # fmt: skip
         fields = b"".join(b"," + _json(name) + b":" + _json(value) for name, value in parameters.items())
         self._suffix = b"}]" + fields + b"}}\n"
+        schema = parameters.get("response_format")
+        told = len(system) + (0 if schema is None else len(_json(schema)))
+        self.fixed_bytes = len(_HEAD) + len(self._prefix) + len(self._suffix) - told + _QUOTES_AND_ID_BYTES
 
     def line(self, custom_id: str, prompt: str) -> bytes | RowError:
         """The line for one prompt; a `RowError` for text that is not Unicode (a lone surrogate)."""
