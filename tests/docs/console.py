@@ -20,7 +20,7 @@ _VARIABLE = (
 
 @dataclass(frozen=True)
 class Step:
-    """A command of a page and the lines that the page says it prints; ``...`` stands for any lines, ``...)`` for any words."""
+    """A command of a page and the lines that it prints; ``...`` stands for any lines, ``...)`` for any words."""
 
     command: str
     expected: str
