@@ -8,7 +8,13 @@ from typing import Any
 from elspeth.contracts import MissingTrailError, RunStatus, UsageError
 from elspeth.core.landscape import LandscapeReader, Payloads, RunHeader
 from elspeth.core.landscape.locks import RunLock
-from elspeth.core.landscape.tally import count_outcomes, count_usage, describe_batches, row_equation
+from elspeth.core.landscape.tally import (
+    count_usage,
+    describe_batches,
+    describe_outcomes,
+    recorded_outcomes,
+    row_equation,
+)
 from elspeth.engine.account import account_of
 from elspeth.engine.batch import fold_batches
 
@@ -38,7 +44,7 @@ def run_status(reader: LandscapeReader, run: RunHeader) -> dict[str, Any]:
     status, detail = reader.status(run.run_no)
     frontier = reader.frontier(run.run_no)
     rows = int(frontier.get("rows", 0))
-    counts = detail.get("outcomes") or count_outcomes(reader, run.run_no)
+    counts = detail.get("outcomes") or describe_outcomes(reader, run.run_no, recorded_outcomes(frontier))
     usage = detail.get("usage") or count_usage(reader, run.run_no)
     return {
         "schema_version": 1,

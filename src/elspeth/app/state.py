@@ -8,11 +8,12 @@ leaves a pointer in the state folder, so that reading commands find it.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from elspeth.contracts import MissingTrailError, UsageError
+from elspeth.contracts import MissingTrailError, RunError, UsageError
 
 __all__ = ["DATABASE", "STATE_FOLDER", "State", "database_path"]
 
@@ -56,10 +57,11 @@ class State:
 
     def create(self) -> None:
         """Makes the folder; what is in it is not for version control."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        ignore = self.folder / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n")
+        with _made(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            ignore = self.folder / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text("*\n")
 
     def point_to(self, database: Path) -> None:
         """Remembers a trail that lies elsewhere."""
@@ -68,7 +70,8 @@ class State:
         pointers = self.folder / _POINTERS
         known = self._pointed()
         lines = [str(database), *(str(path) for path in known if path != database)]
-        pointers.write_text("\n".join(lines) + "\n")
+        with _made(self.folder):
+            pointers.write_text("\n".join(lines) + "\n")
 
     def to_read(self, db: str | None, environ: Mapping[str, str] | None = None) -> Path:
         """The database that a reading command means; raises `MissingTrailError` when there is none."""
@@ -87,6 +90,17 @@ class State:
     def _pointed(self) -> list[Path]:
         pointers = self.folder / _POINTERS
         return [Path(line) for line in pointers.read_text().splitlines() if line] if pointers.is_file() else []
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"the state folder {folder} cannot be written: {error.strerror or error}",
+            hint="Make room, mend its permissions or move away what stands in its place, then start again.",
+        ) from error
 
 
 def _last_written(database: Path) -> float:

@@ -204,7 +204,13 @@ def _dollars(text: str) -> Decimal:
 
 
 def _report(result: RunResult, *, as_json: bool) -> None:
-    raise typer.Exit(_print_result(result, _status_of(result), as_json=as_json))
+    try:
+        status = _status_of(result)
+    except ElspethError:
+        if result.error is None:
+            raise
+        raise result.error from None  # the trail cannot even be read: why the run ended says more
+    raise typer.Exit(_print_result(result, status, as_json=as_json))
 
 
 def _status_of(result: RunResult) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from elspeth.contracts import BatchFacts, BatchPhase, BatchTransform, FileRole
+from elspeth.contracts import BatchFacts, BatchPhase, BatchTransform, FileRole, TrailError
 from elspeth.core.payloads import content_hash
 from elspeth.engine.account import Account, account_of
 from elspeth.engine.batch import Batch, fold_batches
@@ -17,6 +17,7 @@ from elspeth.engine.tokens import Token
 __all__ = ["Batches", "is_full"]
 
 _MAY_BE_UNSURE = frozenset({BatchPhase.SEALED, BatchPhase.READY})
+_FILLING = ("requests", "bytes", "first_row", "last_row")
 
 
 class Batches:
@@ -46,22 +47,16 @@ class Batches:
                 self._close(batch)
                 continue
             if batch.phase is BatchPhase.OPEN:
-                batch.apply(batch.phase, filling.get(str(batch.number), {}))
+                batch.apply(batch.phase, self._read_filling(batch, filling))
                 self._take_rows(batch)
-            elif batch.phase in _MAY_BE_UNSURE:
-                self._restore_intent(batch)
             self.live[batch.number] = batch
             self._with_provider[batch.node_no] += batch.is_with_provider
+        self._restore_intents()
 
     def checkpoint(self) -> dict[str, dict[str, int]]:
-        """How far the open batches are filled, for the frontier."""
+        """How far the open batches are filled, for the frontier: no event says it before they are sealed."""
         return {
-            str(batch.number): {
-                "requests": batch.requests,
-                "bytes": batch.bytes,
-                "first_row": batch.first_row,
-                "last_row": batch.last_row,
-            }
+            str(batch.number): {name: getattr(batch, name) for name in _FILLING}
             for batch in self.live.values()
             if batch.phase is BatchPhase.OPEN
         }
@@ -239,16 +234,28 @@ class Batches:
         step = self._plan.names[batch.node_no]
         return f"elspeth-{self._run.run_id}-{step}-b{batch.number:04d}-a{batch.attempt}.jsonl"
 
-    def _restore_intent(self, batch: Batch) -> None:
-        """What an intent without an answer did is not known."""
-        intents = self._reader.query(
-            "SELECT operation, at, commit_no FROM call_intents WHERE run_no = ? AND batch_no = ? "
-            "ORDER BY intent_no DESC LIMIT 1",
+    def _read_filling(self, batch: Batch, filling: Mapping[str, Mapping[str, int]]) -> Mapping[str, int]:
+        facts = filling.get(str(batch.number), {})
+        if set(facts) != set(_FILLING):
+            raise TrailError(f"run {self._run.run_id}: the last commit does not say how full batch {batch.number} is")
+        return facts
+
+    def _restore_intents(self) -> None:
+        """What an intent without an answer did is not known: looks through them from the last one back.
+
+        An intent older than a batch's last event was answered, so the search ends at the oldest of these.
+        """
+        waiting = {number: batch for number, batch in self.live.items() if batch.phase in _MAY_BE_UNSURE}
+        oldest = min((batch.last_commit for batch in waiting.values()), default=0)
+        for number, operation, at, commit_no in self._reader.stream(
+            "SELECT batch_no, operation, at, commit_no FROM call_intents WHERE run_no = ? ORDER BY intent_no DESC",
             self._run.run_no,
-            batch.number,
-        )
-        if intents and intents[0][2] >= batch.last_commit:
-            batch.unsure, batch.intended_at = intents[0][0], intents[0][1]
+        ):
+            if not waiting or commit_no < oldest:
+                return
+            batch = waiting.pop(number, None)
+            if batch is not None and commit_no >= batch.last_commit:
+                batch.unsure, batch.intended_at = operation, at
 
 
 def is_full(transform: BatchTransform, *, requests: int, size_bytes: int, is_canary: bool) -> bool:

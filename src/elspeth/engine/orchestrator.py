@@ -10,9 +10,10 @@ needs is in the trail: the frontier of the last commit, the batches' events, the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from elspeth.contracts import (
@@ -31,7 +32,7 @@ from elspeth.contracts import (
 from elspeth.core.calls import NetworkGuard, Redactor
 from elspeth.core.landscape import LandscapeReader, LandscapeRecorder, RunHeader
 from elspeth.core.landscape.journal import PART_EXTENT
-from elspeth.core.landscape.tally import count_outcomes, count_usage
+from elspeth.core.landscape.tally import count_outcomes, count_usage, describe_outcomes
 from elspeth.core.payloads import Extent
 from elspeth.engine.admission import Admission
 from elspeth.engine.allowance import Allowance
@@ -200,7 +201,7 @@ class Orchestrator:
                 run_id=self._run.run_id,
                 submit=submit,
                 state=states.get(str(number)),
-                extents=self._extents(number),
+                extents=partial(self._extents, number),
             )
             for number, sink in self._plan.sinks.items()
         }
@@ -214,16 +215,16 @@ class Orchestrator:
         self._rows_since_commit = 0
         self._committed_at = self._clock.now_us()
 
-    def _extents(self, sink_no: int) -> list[Extent]:
-        return [
-            Extent(*record)
-            for record in self._reader.query(
-                "SELECT start, length, hash FROM extents WHERE run_no = ? AND kind = ? AND file_no = ? ORDER BY start",
-                self._run.run_no,
-                PART_EXTENT,
-                sink_no,
-            )
-        ]
+    def _extents(self, sink_no: int) -> Iterator[Extent]:
+        """What commits appended to a sink's file, the last first."""
+        for record in self._reader.stream(
+            "SELECT start, length, hash FROM extents WHERE run_no = ? AND kind = ? AND file_no = ? "
+            "ORDER BY commit_no DESC",
+            self._run.run_no,
+            PART_EXTENT,
+            sink_no,
+        ):
+            yield Extent(*record)
 
     def _begin(self) -> None:
         for output in self._outputs.values():
@@ -431,6 +432,7 @@ class Orchestrator:
         self._recorder.journal.commit_durably()
         summary = self._row_equation()
         for number, output in self._outputs.items():
+            rebuild_part(output, rows=self._rows, frontier=self._frontier, names=self._plan.names, is_final=True)
             size, digest = output.finish()
             self._recorder.journal.add(
                 "artifacts", node_no=number, path=str(output.path), size=size, hash=digest, records=output.records
@@ -449,10 +451,16 @@ class Orchestrator:
                 f"the rows do not balance: {self._row_count} read, {rows} recorded, {ended} ended",
                 hint="This is a fault of elspeth. The trail is whole; please report it with `elspeth status --json`.",
             )
+        outcomes = count_outcomes(self._reader, self._run.run_no)
+        if outcomes != describe_outcomes(self._reader, self._run.run_no, self._recorder.journal.counters.outcomes):
+            raise RunError(
+                "the last commit counts the outcomes otherwise than they are recorded",
+                hint="This is a fault of elspeth. The trail is whole; please report it with `elspeth status --json`.",
+            )
         return {
             "rows": rows,
             "bad_rows": self._bad_rows,
-            "outcomes": count_outcomes(self._reader, self._run.run_no),
+            "outcomes": outcomes,
             "usage": count_usage(self._reader, self._run.run_no),
             "money": self._batches.account().as_json(self._plan.names),
         }

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -52,7 +53,7 @@ class Output:
         run_id: str,
         submit: Callable[[Callable[[], None]], None],
         state: Mapping[str, Any] | None,
-        extents: Sequence[Extent],
+        extents: Callable[[], Iterator[Extent]],
     ) -> None:
         self.plan = plan
         self.path = Path(plan.path.replace("{run}", run_id))
@@ -95,9 +96,16 @@ class Output:
         return sink.encode(rows, first_line=first_line)
 
     def holds_extents(self, path: Path) -> bool:
-        """Whether a file has all the bytes that earlier commits tell of."""
+        """Whether a file has all the bytes that commits tell of."""
         with path.open("rb") as file:
-            return all(_holds(file, extent) for extent in self._extents)
+            return all(_holds(file, extent) for extent in self._extents())
+
+    def holds_last_extent(self, path: Path) -> bool:
+        """Whether a file has the last bytes that a commit tells of: enough to append to it, not to finish it."""
+        if self.part.size == 0:
+            return True
+        with path.open("rb") as file:
+            return all(_holds(file, extent) for extent in islice(self._extents(), 1))
 
     def prepare(self) -> None:
         """Makes the file's folder. Raises `SinkError` when it cannot, or when the sink may not replace a file."""

@@ -12,7 +12,10 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
-__all__ = ["MemberBuffer", "OutcomeBuffer", "RowBuffer", "StateBuffer"]
+__all__ = ["MemberBuffer", "OutcomeBuffer", "OutcomeKind", "RowBuffer", "StateBuffer"]
+
+OutcomeKind = tuple[int, int | None, int | None, str | None]
+"""How a token ended: outcome, step, sink, reason."""
 
 
 def _packed(rows: Sequence[int], lines: Sequence[int]) -> tuple[int, int, int, str]:
@@ -121,7 +124,11 @@ class OutcomeBuffer:
         FROM json_each(?10)"""
 
     def __init__(self) -> None:
-        self._groups: dict[tuple[int, int | None, int | None, str | None], tuple[list[int], list[int]]] = {}
+        self._groups: dict[OutcomeKind, tuple[list[int], list[int]]] = {}
+
+    def counts(self) -> dict[OutcomeKind, int]:
+        """How many of each kind."""
+        return {kind: len(rows) for kind, (rows, _) in self._groups.items()}
 
     def add(
         self,

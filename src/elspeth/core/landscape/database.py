@@ -21,6 +21,7 @@ __all__ = ["connect_reader", "connect_writer", "create_database"]
 
 _APPLICATION_ID = 0x454C5350  # "ELSP"
 _BUSY_TIMEOUT_S = 60.0
+_MEND = "Make room, mend the permissions or end whatever locks it, then start again."
 
 
 def create_database(path: Path) -> None:
@@ -28,7 +29,10 @@ def create_database(path: Path) -> None:
 
     A new one gets its name when it is whole: whoever dies in between leaves no half-made database behind.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"the folder of {path} cannot be made: {error.strerror or error}", hint=_MEND) from error
     if not path.exists():
         draft = path.with_name(f".{path.name}.{os.getpid()}.new")
         draft.unlink(missing_ok=True)
@@ -54,10 +58,7 @@ def _make(path: Path) -> None:
         _check_version(connection, path)
         _use_wal(connection)
     except sqlite3.OperationalError as error:
-        raise RunError(
-            f"the database {path} cannot be written: {error}",
-            hint="Check its folder's permissions and space.",
-        ) from error
+        raise RunError(f"the database {path} cannot be written: {error}", hint=_MEND) from error
     except sqlite3.DatabaseError as error:
         raise TrailError(f"{path} is not a database: {error}", hint="Check the path given with --db.") from error
     finally:
@@ -74,7 +75,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA cache_size=-16384")
     except sqlite3.OperationalError as error:
         connection.close()
-        raise RunError(f"the database {path} cannot be opened: {error}") from error
+        raise RunError(f"the database {path} cannot be opened: {error}", hint=_MEND) from error
     except TrailError:
         connection.close()
         raise
@@ -95,7 +96,7 @@ def connect_reader(path: Path) -> sqlite3.Connection:
         connection = _connect_checked(uri, path)
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
-            raise TrailError(f"{path} cannot be read: {error}") from error
+            raise TrailError(f"{path} cannot be read: {error}", hint=_MEND) from error
         connection = _connect_immutable(uri, path)
     connection.execute("PRAGMA query_only=ON")
     return connection
@@ -143,7 +144,7 @@ def _open(uri: str, path: Path) -> sqlite3.Connection:
     try:
         return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_TIMEOUT_S, check_same_thread=False)
     except sqlite3.OperationalError as error:
-        raise RunError(f"the database {path} cannot be opened: {error}") from error
+        raise RunError(f"the database {path} cannot be opened: {error}", hint=_MEND) from error
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> None:

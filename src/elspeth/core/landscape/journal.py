@@ -13,6 +13,7 @@ is recorded, whoever asks for the commit.
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,9 +21,9 @@ from typing import Any
 
 from elspeth.contracts import Clock
 from elspeth.core.canonical import canonical_json
-from elspeth.core.landscape.buffers import MemberBuffer, OutcomeBuffer, RowBuffer, StateBuffer
+from elspeth.core.landscape.buffers import MemberBuffer, OutcomeBuffer, OutcomeKind, RowBuffer, StateBuffer
 from elspeth.core.landscape.schema import table
-from elspeth.core.landscape.writer import TrailWriter
+from elspeth.core.landscape.writer import Task, TrailWriter
 from elspeth.core.payloads import (
     Extent,
     Frame,
@@ -42,7 +43,7 @@ PART_EXTENT = 2
 
 @dataclass(slots=True, kw_only=True)
 class Counters:
-    """The next free numbers of a run; a new run starts at the defaults."""
+    """The next free numbers of a run, and how many tokens ended in which way; a new run starts at the defaults."""
 
     commit_no: int = 0
     run_event_no: int = 0
@@ -50,6 +51,8 @@ class Counters:
     call_no: int = 0
     batch_no: int = 1
     batch_event_no: dict[int, int] = field(default_factory=dict)
+    segment_no: int = 1
+    outcomes: Counter[OutcomeKind] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
@@ -84,7 +87,9 @@ class Journal:
         self._frontier: Callable[[], Mapping[str, Any]] = dict
         self._parts: dict[int, PartFile] = {}
         self._writer = TrailWriter(database)
-        self.payloads = PayloadStore(payload_folder, submit=self.submit, known=segments)
+        self.payloads = PayloadStore(
+            payload_folder, submit=self.submit, known=segments, next_no=self.counters.segment_no
+        )
 
     @property
     def commit_no(self) -> int:
@@ -115,7 +120,7 @@ class Journal:
             run_no=self.run_no,
             number=self.commit_no,
             at=self.clock.now_us(),
-            frontier=canonical_json(self._frontier()).decode(),
+            frontier=canonical_json({**self._frontier(), **self._tally()}).decode(),
             parts=dict(self._parts),
             new_segments=self.payloads.take_unrecorded(),
             segments=self.payloads.writers(),
@@ -123,8 +128,23 @@ class Journal:
         )
         self.counters.commit_no += 1
         self.gathered = Gathered()
-        self._writer.submit(commit.store)
+        self._writer.submit(self._in_place(commit.store))
         self.payloads.close_finished()
+
+    def _in_place(self, store: Task) -> Task:
+        """A commit that is refused when the database is no longer where it was."""
+
+        def checked(connection: sqlite3.Connection) -> None:
+            self._writer.require_in_place()
+            store(connection)
+
+        return checked
+
+    def _tally(self) -> dict[str, Any]:
+        """How the tokens ended so far, this commit's included, so that a report need not count them."""
+        outcomes = self.counters.outcomes
+        outcomes.update(self.gathered.outcomes.counts())
+        return {"outcomes": [[*kind, rows] for kind, rows in outcomes.items()]} if outcomes else {}
 
     def commit_durably(self) -> None:
         """Commits and waits until it is on the disk."""

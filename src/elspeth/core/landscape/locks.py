@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from elspeth.contracts import BusyError
+from elspeth.contracts import BusyError, RunError
 
 __all__ = ["OutputLock", "RunLock"]
 
@@ -33,8 +33,14 @@ class HeldLock:
         self._file: IO[str] | None = None
 
     def __enter__(self) -> HeldLock:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        file = self._path.open("a+")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            file = self._path.open("a+")
+        except OSError as error:
+            raise RunError(
+                f"the lock {self._path} cannot be made: {error.strerror or error}",
+                hint="Make room, mend the permissions or move away what stands in its place, then resume the run.",
+            ) from error
         if not _taken(file):
             with file:
                 file.seek(0)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from elspeth.contracts import Clock, FileRole, PayloadClass, RunError, UsageError
+from elspeth.contracts import BatchPhase, Clock, FileRole, PayloadClass, RunError, UsageError
 from elspeth.core.canonical import sha256
 from elspeth.core.landscape.database import connect_writer
 from elspeth.core.landscape.journal import Counters, Journal
 from elspeth.core.landscape.reader import LandscapeReader, RunHeader, Sample, read_word
+from elspeth.core.landscape.tally import recorded_outcomes
 from elspeth.core.payloads import SegmentState
 
 __all__ = ["NewRun", "create_run", "open_journal"]
@@ -116,16 +118,27 @@ def _counters(reader: LandscapeReader, run_no: int) -> Counters:
         batch_event_no={
             int(batch): int(last) + 1
             for batch, last in reader.query(
-                "SELECT batch_no, MAX(event_no) FROM batch_events WHERE run_no = ? GROUP BY batch_no", run_no
+                "SELECT batch_no, (SELECT MAX(e.event_no) FROM batch_events e WHERE e.run_no = b.run_no "
+                "AND e.batch_no = b.batch_no) FROM batches b WHERE run_no = ?",
+                run_no,
             )
+            if last is not None
         },
+        segment_no=following("SELECT MAX(segment_no) FROM segments WHERE run_no = ?", 1),
+        outcomes=Counter(recorded_outcomes(reader.frontier(run_no))),
     )
 
 
 def _segments(reader: LandscapeReader, run_no: int) -> tuple[SegmentState, ...]:
+    """The segments that may still grow: those of the whole run, and the request files of open batches."""
     states = []
     for number, payload_class, name, batch_no, role in reader.query(
-        "SELECT segment_no, class, name, batch_no, role FROM segments WHERE run_no = ? ORDER BY segment_no", run_no
+        "SELECT segment_no, class, name, batch_no, role FROM segments s WHERE run_no = ?1 AND (batch_no IS NULL "
+        "OR role = ?2 AND ?3 IS (SELECT e.phase FROM batch_events e WHERE e.run_no = s.run_no "
+        "AND e.batch_no = s.batch_no ORDER BY e.event_no DESC LIMIT 1)) ORDER BY segment_no",
+        run_no,
+        FileRole.REQUEST.value,
+        BatchPhase.OPEN.value,
     ):
         place = f"segments {run_no}/{number}"
         ends = reader.query(

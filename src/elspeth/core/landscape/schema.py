@@ -368,7 +368,7 @@ TABLES: tuple[Table, ...] = (
             _RUN,
             _COMMIT,
             _AT,
-            _text("frontier_json", "where the run stands: source position, watermark, sinks, open batches"),
+            _text("frontier_json", "where the run stands: source position, watermark, sinks, open batches, outcomes"),
         ),
         ("run_no", "commit_no"),
     ),

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from elspeth.contracts import BatchPhase, Outcome
+from elspeth.core.landscape.buffers import OutcomeKind
 from elspeth.core.landscape.reader import LandscapeReader, read_json, read_word
 
-__all__ = ["count_outcomes", "count_usage", "describe_batches", "row_equation"]
+__all__ = [
+    "count_outcomes",
+    "count_usage",
+    "describe_batches",
+    "describe_outcomes",
+    "recorded_outcomes",
+    "row_equation",
+]
 
 
 _LAST_SAID = ("message", "unsure", "answered", "failed_rows", "retried", "is_overdue", "extra_of", "cancelled_by")
@@ -16,6 +25,21 @@ _LAST_SAID = ("message", "unsure", "answered", "failed_rows", "retried", "is_ove
 
 def count_outcomes(reader: LandscapeReader, run_no: int) -> list[dict[str, Any]]:
     """How many tokens ended in which way: outcome, step, sink, reason, rows; the most frequent first."""
+    counted = reader.query(
+        "SELECT outcome, step_no, sink_no, reason, COUNT(*) FROM outcomes WHERE run_no = ? "
+        "GROUP BY outcome, step_no, sink_no, reason",
+        run_no,
+    )
+    return describe_outcomes(reader, run_no, {(a, b, c, d): rows for a, b, c, d, rows in counted})
+
+
+def recorded_outcomes(frontier: Mapping[str, Any]) -> dict[OutcomeKind, int]:
+    """The same, by numbers, as the last commit has it: nothing is counted."""
+    return {(outcome, step, sink, reason): rows for outcome, step, sink, reason, rows in frontier.get("outcomes", [])}
+
+
+def describe_outcomes(reader: LandscapeReader, run_no: int, counted: Mapping[OutcomeKind, int]) -> list[dict[str, Any]]:
+    """Outcomes by numbers, as people read them; the most frequent first, failures last."""
     names = dict(reader.query("SELECT node_no, name FROM nodes WHERE run_no = ?", run_no))
     counts = [
         {
@@ -25,13 +49,14 @@ def count_outcomes(reader: LandscapeReader, run_no: int) -> list[dict[str, Any]]
             "reason": reason,
             "rows": rows,
         }
-        for outcome, step_no, sink_no, reason, rows in reader.query(
-            "SELECT outcome, step_no, sink_no, reason, COUNT(*) FROM outcomes WHERE run_no = ? "
-            "GROUP BY outcome, step_no, sink_no, reason ORDER BY COUNT(*) DESC, outcome, step_no, sink_no, reason",
-            run_no,
-        )
+        for (outcome, step_no, sink_no, reason), rows in sorted(counted.items(), key=_most_frequent)
     ]
     return sorted(counts, key=lambda count: count["outcome"] in {"failed", "quarantined"})
+
+
+def _most_frequent(counted: tuple[OutcomeKind, int]) -> tuple[int, int, int, int, str]:
+    (outcome, step_no, sink_no, reason), rows = counted
+    return (-rows, outcome, -1 if step_no is None else step_no, -1 if sink_no is None else sink_no, reason or "")
 
 
 def row_equation(rows: int, counts: list[dict[str, Any]]) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from elspeth.contracts import RunError
 from elspeth.core.landscape.database import connect_writer
 
-__all__ = ["TrailWriter"]
+__all__ = ["Task", "TrailWriter"]
 
 Task = Callable[[sqlite3.Connection], None]
 _MOST_TASKS_WAITING = 64
@@ -31,6 +31,7 @@ class TrailWriter:
         self._tasks: queue.Queue[Task | None] = queue.Queue(maxsize=_MOST_TASKS_WAITING)
         self._failure: BaseException | None = None
         self._connection = connect_writer(path)
+        self._identity = _identity(path)
         self._thread = threading.Thread(target=self._work, name="elspeth-trail", daemon=True)
         self._thread.start()
 
@@ -58,6 +59,17 @@ class TrailWriter:
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._connection.close()
 
+    def require_in_place(self) -> None:
+        """Raises `RunError` when the database is no longer where it was opened: what is written there is lost.
+
+        SQLite goes on with a file that was moved or removed, as if it were still there.
+        """
+        if _identity(self._path) != self._identity:
+            raise RunError(
+                f"the database {self._path} was moved or removed while the run was going on",
+                hint="Put it and its folder back in their place, then resume the run.",
+            )
+
     def _work(self) -> None:
         while True:
             task = self._tasks.get()
@@ -77,7 +89,7 @@ class TrailWriter:
                 return
             case OSError() as error:
                 raise RunError(
-                    f"the trail cannot be written: {error.strerror or error} ({error.filename or self._path})",
+                    f"the run's files cannot be written: {error.strerror or error} ({error.filename or self._path})",
                     hint="Make room or mend the permissions, then resume the run.",
                 ) from error
             case sqlite3.OperationalError() as error:
@@ -87,3 +99,11 @@ class TrailWriter:
                 ) from error
             case failure:
                 raise failure
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from elspeth.contracts import TrailError
 
-__all__ = ["AppendedFile", "Extent", "PartFile"]
+__all__ = ["PUT_BACK", "AppendedFile", "Extent", "PartFile"]
+
+PUT_BACK = "Put the file back as it was, from a copy if there is one, then resume the run."
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +41,11 @@ class AppendedFile:
 
     def append(self, data: bytes) -> int:
         """Writes bytes and returns where they start."""
-        if self._file is None:
-            self._file = _open_at(self._path, self._size)
         start = self._size
-        self._file.write(data)
+        with _named(self._path):
+            if self._file is None:
+                self._file = _open_at(self._path, self._size)
+            self._file.write(data)
         self._digest.update(data)
         self._size += len(data)
         return start
@@ -51,12 +54,18 @@ class AppendedFile:
         """Makes what was appended durable; None when nothing was."""
         if self._file is None or self._size == self._extent_start:
             return None
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with _named(self._path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
         extent = Extent(self._extent_start, self._size - self._extent_start, self._digest.digest())
         self._extent_start = self._size
         self._digest = hashlib.sha256()
         return extent
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the file is held open."""
+        return self._file is not None
 
     def close(self) -> None:
         """Closes the file. What was not synced counts for nothing, so a failure to write it is no news."""
@@ -97,15 +106,26 @@ class PartFile:
 def _open_at(path: Path, size: int) -> BinaryIO:
     path.parent.mkdir(parents=True, exist_ok=True)
     is_new = not path.exists()
+    present = 0 if is_new else path.stat().st_size
+    if present < size:
+        what = "is missing" if is_new else "is shorter than the trail says"
+        raise TrailError(f"{path} {what}: {present} of {size} bytes", hint=PUT_BACK)
     file = path.open("ab")
-    if file.seek(0, os.SEEK_END) < size:
-        file.close()
-        raise TrailError(f"{path} is shorter than the trail says: {path.stat().st_size} of {size} bytes")
     file.truncate(size)
     file.seek(0, os.SEEK_END)
     if is_new:
         _sync_folder(path.parent)
     return file
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """A write or a sync that fails does not say of itself which file it was."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def _sync_folder(folder: Path) -> None:

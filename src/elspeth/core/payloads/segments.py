@@ -23,7 +23,7 @@ from pathlib import Path
 import zstandard
 
 from elspeth.contracts import BodyRef, TrailError
-from elspeth.core.payloads.appended import AppendedFile, Extent
+from elspeth.core.payloads.appended import PUT_BACK, AppendedFile, Extent
 
 __all__ = [
     "FRAME_BYTES",
@@ -104,6 +104,11 @@ class SegmentWriter:
         frames, self._frames = self._frames, []
         return frames, self._file.sync()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the file is held open."""
+        return self._file.is_open
+
     def close(self) -> None:
         """Trail's thread: closes the file."""
         self._file.close()
@@ -182,14 +187,18 @@ def read_frame(path: Path, frame: Frame) -> bytes:
             stored = file.read(frame.stored_size)
         size = zstandard.get_frame_parameters(stored).content_size
         if size != frame.size:  # before anything is made room for
-            raise TrailError(f"{path}: the frame at byte {frame.stored_start} has {size} bytes, not {frame.size}")
+            raise TrailError(
+                f"{path}: the frame at byte {frame.stored_start} has {size} bytes, not {frame.size}", hint=PUT_BACK
+            )
         return zstandard.ZstdDecompressor().decompress(stored)
     except FileNotFoundError as error:
-        raise TrailError(f"the payload segment {path} is missing") from error
+        raise TrailError(f"the payload segment {path} is missing", hint=PUT_BACK) from error
     except OSError as error:
-        raise TrailError(f"the payload segment {path} cannot be read: {error.strerror or error}") from error
+        message = f"the payload segment {path} cannot be read: {error.strerror or error}"
+        raise TrailError(message, hint="Mend the path or its permissions, then resume the run.") from error
     except zstandard.ZstdError as error:
-        raise TrailError(f"{path}: the frame at byte {frame.stored_start} is broken: {error}") from error
+        message = f"{path}: the frame at byte {frame.stored_start} is broken: {error}"
+        raise TrailError(message, hint=PUT_BACK) from error
 
 
 class SegmentStream(io.RawIOBase):

@@ -65,7 +65,10 @@ class BodyWriter:
 
 
 class PayloadStore:
-    """Segments by number. Appending is the engine's thread's, `sync` and `close` are the trail's thread's."""
+    """Segments by number; ``known`` are those that may still grow.
+
+    Appending is the engine's thread's, `sync` and `close` are the trail's thread's.
+    """
 
     def __init__(
         self,
@@ -73,6 +76,7 @@ class PayloadStore:
         *,
         submit: Callable[[Callable[[], None]], None],
         known: tuple[SegmentState, ...] = (),
+        next_no: int = 1,
     ) -> None:
         self._folder = folder
         self._submit = submit
@@ -80,7 +84,8 @@ class PayloadStore:
         self._writers: dict[int, SegmentWriter] = {}
         self._unrecorded: list[SegmentState] = []
         self._finished: list[int] = []
-        self._next = max(self._states, default=0) + 1
+        self._closing: list[SegmentWriter] = []
+        self._next = max(next_no, max(self._states, default=0) + 1)
 
     def shared(self, payload_class: PayloadClass, *, stem: str | None = None) -> tuple[int, SegmentWriter]:
         """The run's own segment of a class; ``stem`` tells several of one class apart."""
@@ -134,15 +139,17 @@ class PayloadStore:
     def close_finished(self) -> None:
         """Closes the finished segments; called when a commit has been handed to the trail's thread."""
         finished, self._finished = self._finished, []
+        self._closing = [writer for writer in self._closing if writer.is_open]
         for segment_no in finished:
             del self._states[segment_no]
             writer = self._writers.pop(segment_no, None)
             if writer is not None:
+                self._closing.append(writer)
                 self._submit(writer.close)
 
     def close(self) -> None:
         """Closes every file; called when the trail's thread has ended."""
-        for writer in self._writers.values():
+        for writer in [*self._writers.values(), *self._closing]:
             writer.close()
         self._writers.clear()
 
