@@ -20,7 +20,7 @@ REQUEST_FIELDS := max_completion_tokens,max_tokens,reasoning_effort,temperature,
 OFFERED := success_multi,COALESCED,CONSUMED,EXPANDED,FORKED,LLM,OTHER,SQL,WAITING
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check tidy
+.PHONY: help demo test crash bench check tidy
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,12 @@ demo: $(RUN_STAMP)  ## the whole story on this machine: simulator, run, explain
 
 test: check  ## every check, then every test
 	$(BIN)/pytest -n $(JOBS)
+
+crash: $(DEV_STAMP)  ## death at every effect of a run, and what a resume makes of it (docs/reliability.md)
+	ELSPETH_CRASH_POINTS=all $(BIN)/pytest -q -n $(JOBS) tests/crash
+
+bench: $(DEV_STAMP)  ## what a resume costs when a million rows are done
+	$(BIN)/python tests/bench/resume.py
 
 check: $(DEV_STAMP)  ## style, types, layers, dependencies, dead code, tidiness
 	$(BIN)/ruff check .

@@ -1,26 +1,54 @@
-"""Runs or resumes a pipeline and kills itself, without a word, at the n-th effect on the world.
+"""The effects of a run on the world, and a process that dies at one of them, without a word.
 
-    python runner.py FOLDER run|resume N
+    python runner.py        one order a line: {"folder", "what": "run" | "resume", "fatal": [KIND, NUMBER] or null}
 
-Effects are: a file synced, a transaction before and after its commit, a rename, a request
-before it is sent and after its answer began. N is 0 to count them only; the count is printed.
+An effect is a file synced, a transaction committed, a name given to a file, or a request. A run has moments before
+and after each, and three for a request: `Kind`. The n-th moment of a kind is the same one in every run: the clock
+goes by what the program does, and the effects of a kind follow one another.
+
+Each order is carried out by a process of its own, forked from this one so that nobody waits for imports. When it
+lives to the end it says what moments it had; the line after that has its exit code, negative for a signal.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import platform
 import signal
+import sqlite3
 import sys
 import threading
-from collections.abc import Callable
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import httpx2
+
 from elspeth.app import runs
 from elspeth.app.state import State
-from elspeth.core.calls.transport import RecordingTransport
-from elspeth.core.landscape import journal
+from elspeth.core.calls.client import EnvironmentTransport
+from elspeth.core.calls.operations import operation_of
 from elspeth.engine import frontier, harvest, orchestrator, rebuild
+
+WARM = (
+    "elspeth.plugins.llm.openai_batch",
+    "elspeth.plugins.llm.sandbox",
+    "elspeth.plugins.sinks.csv",
+    "elspeth.plugins.sinks.jsonl",
+    "elspeth.plugins.sources.jsonl",
+    "httpcore2",
+    "openai.resources.batches",
+    "openai.resources.files",
+    "rfc8785",
+)
+"""What a run imports on its way, imported once for every process to come."""
 
 SMALL = {
     (orchestrator, "_ROWS_A_MICRO_BATCH"): 4,
@@ -32,36 +60,113 @@ SMALL = {
 }
 
 
-class Killer:
-    """Counts effects; the n-th one is the last thing this process does."""
+class Kind(StrEnum):
+    """Kinds of moments at which a process can die."""
 
-    def __init__(self, fatal: int) -> None:
-        self.seen = 0
+    UNSYNCED = "before fsync"
+    SYNCED = "after fsync"
+    UNCOMMITTED = "before commit"
+    COMMITTED = "after commit"
+    UNNAMED = "before rename"
+    NAMED = "after rename"
+    UNSENT = "request: before"
+    ACTED = "request: acted"
+    ANSWERED = "request: answered"
+
+
+class Watch:
+    """Counts moments; the ``fatal`` one (kind and number, from 1) is the last thing that this process sees."""
+
+    def __init__(self, fatal: tuple[str, int] | None) -> None:
+        self.seen: list[tuple[str, str]] = []
         self._fatal = fatal
+        self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def strike(self) -> None:
+    def strike(self, kind: Kind, subject: str = "", last_act: Callable[[], object] = int) -> None:
         with self._lock:
-            self.seen += 1
-            if self.seen == self._fatal:
+            self._counts[kind] += 1
+            self.seen.append((kind, subject))
+            if self._fatal == (kind, self._counts[kind]):
+                last_act()
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    def around(self, effect: Callable[..., Any]) -> Callable[..., Any]:
+    def around(self, effect: Callable[..., Any], before: Kind, after: Kind) -> Callable[..., Any]:
         def watched(*args: Any, **kwargs: Any) -> Any:
-            self.strike()
+            self.strike(before)
             result = effect(*args, **kwargs)
-            self.strike()
+            self.strike(after)
             return result
 
         return watched
 
-    def after(self, effect: Callable[..., Any]) -> Callable[..., Any]:
-        def watched(*args: Any, **kwargs: Any) -> Any:
-            result = effect(*args, **kwargs)
-            self.strike()
-            return result
+    def send(self, request: httpx2.Request, send: Callable[[httpx2.Request], httpx2.Response]) -> httpx2.Response:
+        """A request on the network itself, below everything that records it.
 
-        return watched
+        A process that dies when the server has acted has the whole answer in its hands, so the server is done
+        with it, and nobody has looked at it. Where the connection is lost instead, it dies at the loss.
+        """
+        subject = operation_of(request.method, request.url.path)
+        self.strike(Kind.UNSENT, subject)
+        try:
+            response = send(request)
+        except httpx2.TransportError:
+            self.strike(Kind.ACTED, subject)
+            raise
+        self.strike(Kind.ACTED, subject, last_act=response.read)
+        assert isinstance(response.stream, httpx2.SyncByteStream)
+        response.stream = _Answer(response.stream, lambda: self.strike(Kind.ANSWERED, subject))
+        return response
+
+    def install(self) -> None:
+        """Puts itself around every effect of this process."""
+
+        class Connection(sqlite3.Connection):
+            def execute(connection, sql: str, *args: Any) -> sqlite3.Cursor:  # noqa: N805
+                execute = super().execute
+                if sql != "COMMIT":
+                    return execute(sql, *args)
+                watched = self.around(execute, Kind.UNCOMMITTED, Kind.COMMITTED)
+                cursor: sqlite3.Cursor = watched(sql)
+                return cursor
+
+        real = EnvironmentTransport.handle_request
+        sqlite3.connect = partial(sqlite3.connect, factory=Connection)  # type: ignore[assignment]
+        os.fsync = self.around(os.fsync, Kind.UNSYNCED, Kind.SYNCED)
+        for name in ("rename", "replace", "link"):
+            setattr(os, name, self.around(getattr(os, name), Kind.UNNAMED, Kind.NAMED))
+        EnvironmentTransport.handle_request = (  # type: ignore[method-assign]
+            lambda transport, request: self.send(request, partial(real, transport))
+        )
+
+
+class _Answer(httpx2.SyncByteStream):
+    """An answer's bytes; says when the last one has been read."""
+
+    def __init__(self, inner: httpx2.SyncByteStream, at_end: Callable[[], None]) -> None:
+        self._inner = inner
+        self._at_end = at_end
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._inner
+        self._at_end()
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class CountingClock:
+    """Begins now, and goes on by what it is asked: the same run has the same times, however slow the machine."""
+
+    def __init__(self) -> None:
+        self._now_us = time.time_ns() // 1000
+
+    def now_us(self) -> int:
+        self._now_us += 1
+        return self._now_us
+
+    def sleep_s(self, seconds: float) -> None:
+        self._now_us += round(max(seconds, 0.0) * 1_000_000)
 
 
 def shrink() -> None:
@@ -71,23 +176,41 @@ def shrink() -> None:
         setattr(module, name, value)
 
 
-def main(folder: Path, what: str, fatal: int) -> None:
+def work(folder: Path, what: str, fatal: tuple[str, int] | None) -> None:
+    """Runs or resumes the pipeline of a folder, and says what moments there were."""
     shrink()
-    killer = Killer(fatal)
-    os.fsync = killer.around(os.fsync)
-    Path.replace = killer.around(Path.replace)  # type: ignore[method-assign]
-    commit: Any = journal._Commit
-    commit._insert = killer.after(commit._insert)
-    commit.store = killer.after(commit.store)
-    RecordingTransport.handle_request = killer.around(RecordingTransport.handle_request)  # type: ignore[method-assign]
+    clock = CountingClock()
+    runs.SystemClock = lambda stop=None: clock  # type: ignore[assignment, misc]
+    watch = Watch(fatal)
+    watch.install()
     conditions = runs.Conditions()
     state = State(folder / ".elspeth")
     if what == "run":
         result = runs.start_run(folder / "pipeline.yaml", state=state, conditions=conditions)
     else:
         result = runs.resume_run("latest", state=state, conditions=conditions)
-    print(killer.seen, result.exit_code, result.error)
+    print(json.dumps({"moments": watch.seen, "error": str(result.error or "")}), flush=True)
+
+
+def obey(order: dict[str, Any]) -> None:
+    """Carries out one order in a process of its own and reports how that ended."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work(Path(order["folder"]), order["what"], None if order["fatal"] is None else tuple(order["fatal"]))
+            code = 0
+        except BaseException:  # noqa: BLE001 - whatever it was, this process must not go on as the one that forks
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    print(json.dumps({"code": os.waitstatus_to_exitcode(status)}), flush=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    platform.platform()  # asks the system by a subprocess, once
+    for module in WARM:
+        import_module(module)
+    for line in sys.stdin:
+        obey(json.loads(line))

@@ -68,8 +68,8 @@ class Attempts:
             raise
         except OutcomeUnknownError as error:
             detail = {"unsure": operation, "intended_at": self._clock.now_us(), "message": error.message}
-            tries = {"tries": batch.tries + 1, "next_at": self.later(1.0)}
-            self.note(batch, "outcome_unknown", batch.phase, {**detail, **tries})
+            counts = {"tries": batch.tries + 1, "sends": batch.sends + 1, "next_at": self.later(1.0)}
+            self.note(batch, "outcome_unknown", batch.phase, {**detail, **counts})
         except AuthError as error:
             self.note(batch, "refused", batch.phase, _fault(operation, error))
             raise CredentialsError(error.message, hint=error.hint) from error
@@ -83,8 +83,8 @@ class Attempts:
         return None
 
     def give_up_if_spent(self, batch: Batch, reason: str) -> None:
-        """After as many tries as the pipeline allows, leaves a batch to a later process."""
-        if batch.tries >= self._plan.max_attempts:
+        """After as many failed sends as the pipeline allows, leaves a batch to a later process."""
+        if batch.sends >= self._plan.max_attempts:
             self.stalled[batch.number] = reason
 
     def note(self, batch: Batch, event: str, phase: BatchPhase, detail: Mapping[str, Any]) -> None:
@@ -112,14 +112,16 @@ class Attempts:
         """A transient fault: later. Watching goes on for days; sending gives up for this process after some tries."""
         tries = batch.tries + 1
         is_sending = operation in {"files.create", "batches.create"}
+        is_failed_send = is_sending and not isinstance(error, QuotaError)
         delay = self.backoff_s(tries)
         if not is_sending:
             delay = min(delay, _MOST_BACKOFF_IN_POLLS * self.poll_s(batch))
         if isinstance(error, RateLimitedError) and error.retry_after_s is not None:
-            delay = max(error.retry_after_s, 0.0)
-        detail = {**_fault(operation, error), "tries": tries, "next_at": self.later(delay)}
+            delay = max(error.retry_after_s, self.backoff_s(1))  # a wish for none at all would be no pause
+        counts = {"tries": tries, "sends": batch.sends + is_failed_send}
+        detail = {**_fault(operation, error), **counts, "next_at": self.later(delay)}
         self.note(batch, "queued" if isinstance(error, QuotaError) else "failed_attempt", batch.phase, detail)
-        if is_sending and not isinstance(error, QuotaError):
+        if is_failed_send:
             self.give_up_if_spent(batch, f"{operation}: {error.message}")
 
 

@@ -36,6 +36,7 @@ class Batch:
     """One batch as its events left it. Times in microseconds; ids are the provider's.
 
     ``tokens`` is the estimate made when it was sealed, ``usage`` what the provider says it used, by model.
+    ``tries`` counts failures in a row of whatever is being tried, ``sends`` those of uploads and creates alone.
     ``lost_jobs`` counts jobs that may have run for it and whose results nobody has.
     """
 
@@ -71,10 +72,12 @@ class Batch:
     cancelled_by: str | None = None
     next_at: int = 0
     tries: int = 0
+    sends: int = 0
     looks: int = 0
     times_gone: int = 0
     times_queued: int = 0
     lost_jobs: int = 0
+    is_file_doubted: bool = False
     is_overdue: bool = False
     failed_rows: int = 0
     usage: dict[str, dict[str, int]] = field(default_factory=dict)

@@ -74,7 +74,7 @@ def _waits_for_a_person(batch: Batch) -> bool:
 def _declare_lost(batch: Batch, batches: Batches, who: str) -> None:
     """A job that never was is created again; a job without results leaves its rows unanswered."""
     if batch.phase is BatchPhase.READY:
-        again = {"unsure": None, "tries": 0, "next_at": 0, "lost_jobs": batch.lost_jobs + 1}
+        again = {"unsure": None, "tries": 0, "sends": 0, "next_at": 0, "lost_jobs": batch.lost_jobs + 1}
         batches.note(batch, "declared_lost", BatchPhase.READY, {"who": who, **again})
         return
     fault = {"code": "declared_lost", "message": f"its results were declared lost by {who}"}
@@ -108,8 +108,8 @@ def _adopt(
             except NotFoundError:
                 continue
         if facts.input_file_id == batch.file_id:
-            detail = {"who": who, "batch_id": facts.id, "unsure": None, "tries": 0, "looks": 0, "next_at": 0}
-            batches.note(batch, "adopted_by_person", BatchPhase.CREATED, detail)
+            anew = {"unsure": None, "tries": 0, "sends": 0, "looks": 0, "next_at": 0}
+            batches.note(batch, "adopted_by_person", BatchPhase.CREATED, {"who": who, "batch_id": facts.id, **anew})
             return
     raise UsageError(
         f"no batch that waits for a decision is the job {batch_id!r}",

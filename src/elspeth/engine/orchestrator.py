@@ -59,6 +59,7 @@ _ROWS_A_MICRO_BATCH = 256
 _ROWS_A_COMMIT = 10_000
 _COMMIT_EVERY_US = _US
 _SOON_S = 30.0
+_LONGEST_SUBMITTING_S = 600.0
 _LONGEST_SLEEP_S = 5.0
 
 
@@ -214,6 +215,7 @@ class Orchestrator:
         )
         self._rows_since_commit = 0
         self._committed_at = self._clock.now_us()
+        self._slept_s = 0.0
 
     def _extents(self, sink_no: int) -> Iterator[Extent]:
         """What commits appended to a sink's file, the last first."""
@@ -376,23 +378,27 @@ class Orchestrator:
             self._standstill.stop(now=now, bad_rows=self._bad_rows, rows=self._row_count)
         if self._terms.waiting.submit_only:
             submitting = [b.next_at for b in due if b.phase is not BatchPhase.CREATED]
-            if min(submitting, default=next_at + 1) > now + _SOON_S * _US or not submitting:
+            is_far = min(submitting, default=next_at + 1) > now + _SOON_S * _US
+            if is_far or not submitting or self._slept_s > _LONGEST_SUBMITTING_S:
                 raise self._pending(next_at)
             next_at = min(submitting)
         deadline = self._terms.waiting.deadline
         if deadline is not None and (next_at > deadline or now >= deadline):
             raise self._pending(next_at)
-        self._commit_if_due(0)
+        if self._recorder.journal.has_records:
+            self._commit_if_due(0)
         seconds = (next_at - now) / _US
         self._report(waiting_s=seconds)
-        self._clock.sleep_s(min(max(seconds, 0.001), _LONGEST_SLEEP_S))
+        nap_s = min(max(seconds, 0.001), _LONGEST_SLEEP_S)
+        self._slept_s += nap_s
+        self._clock.sleep_s(nap_s)
 
     def _is_late(self) -> bool:
         deadline = self._terms.waiting.deadline
         return deadline is not None and self._clock.now_us() >= deadline
 
     def _pending(self, next_at: int) -> BatchPendingError:
-        return BatchPendingError(sorted(self._batches.live), next_at)
+        return BatchPendingError(sorted(self._batches.live), next_at, hint=self._standstill.undecided())
 
     def _cancel_remote(self) -> None:
         """Asks the provider once to stop every job; a resume sees what became of them, and asks again if need be."""

@@ -142,7 +142,15 @@ class RemoteSteps:
             "elspeth_batch": str(batch.number),
             "elspeth_attempt": str(batch.attempt),
         }
-        facts = self._attempts.make(batch, "batches.create", lambda: provider.create(file_id, metadata))
+        raised = () if batch.is_file_doubted else (NotFoundError,)
+        try:
+            facts = self._attempts.make(
+                batch, "batches.create", lambda: provider.create(file_id, metadata), raised=raised
+            )
+        except NotFoundError as error:  # the file or the deployment: looking at the file tells
+            detail = {"is_file_doubted": True, "message": error.message, "looks": 0}
+            self._attempts.note(batch, "file_doubted", BatchPhase.UPLOADED, detail)
+            return
         if facts is not None:
             self._created(batch, facts, "created")
 
@@ -173,7 +181,9 @@ class RemoteSteps:
             "created_at": self._clock.now_us(),
             "unsure": None,
             "tries": 0,
+            "sends": 0,
             "looks": 0,
+            "is_file_doubted": False,
             "next_at": self._attempts.later(self._attempts.poll_s(batch)),
         }
         self._attempts.note(batch, event, BatchPhase.CREATED, detail)
@@ -234,11 +244,19 @@ class RemoteSteps:
             self._attempts.note(batch, "overdue", batch.phase, {"is_overdue": True})
 
     def _is_waiting_for_files(self, batch: Batch, facts: BatchFacts) -> bool:
-        """`completed` can be told before the files are; they are waited for a little."""
-        if facts.state is not BatchState.COMPLETED or facts.output_file_id or facts.error_file_id:
+        """`completed` can be told before the files are; they are waited for a little, whoever looks.
+
+        A file that the counts do not speak of is not missed: no output when nothing succeeded, no errors when
+        nothing failed.
+        """
+        is_output_late = not facts.output_file_id and not (facts.completed == 0 and facts.error_file_id)
+        is_error_late = bool(facts.failed) and not facts.error_file_id
+        if facts.state is not BatchState.COMPLETED or not (is_output_late or is_error_late):
             return False
-        batch.looks += 1
-        return batch.looks <= _MOST_LOOKS_FOR_FILES
+        if batch.looks >= _MOST_LOOKS_FOR_FILES:
+            return False
+        self._attempts.note(batch, "files_awaited", batch.phase, {"looks": batch.looks + 1})
+        return True
 
     def _miss(self, batch: Batch, provider: BatchProvider, error: NotFoundError) -> None:
         """The provider does not know a job that it accepted: look in its list, then leave it to a person."""

@@ -38,6 +38,18 @@ class Standstill:
                 raise self._too_dear(batch)
         raise self._pending(now, self._hint())
 
+    def undecided(self) -> str | None:
+        """What a person can do when nobody can find out whether a job was made; None when nothing is to be done."""
+        waiting = [b for b in self._batches.live.values() if b.phase is BatchPhase.READY and b.unsure and b.tries > 1]
+        if not waiting:
+            return None
+        number = waiting[0].number
+        return (
+            f"Whether batch {number} was accepted is not known while the provider's list of jobs cannot be had, and "
+            "nothing is sent again until it can. Resume the run later; or, if you know, with --adopt BATCH_ID, or, to "
+            f"send it again, --declare-lost {number}."
+        )
+
     def _is_over(self, bad_rows: int, rows: int) -> bool:
         limit = self._plan.max_error_rate
         return limit is not None and rows > 0 and bad_rows / rows > limit

@@ -38,6 +38,7 @@ class Uploads:
 
     def __init__(self, plan: Plan, ledger: Ledger, attempts: Attempts) -> None:
         self._plan = plan
+        self._recorder = ledger.recorder
         self._payloads = ledger.payloads
         self._clock = ledger.clock
         self._attempts = attempts
@@ -100,11 +101,13 @@ class Uploads:
         for stray in found:
             if stray.id == batch.file_id:
                 continue
+            detail = {"stray_file_id": stray.id}
+            self._attempts.note(batch, "stray_file", batch.phase, detail)
+            self._recorder.journal.commit_durably()  # a delete may be repeated, so it has no intent that would do it
             is_deleted = self._delete(batch, stray, provider)
             if is_deleted is None:
                 return
-            detail = {"stray_file_id": stray.id, "is_deleted": is_deleted}
-            self._attempts.note(batch, "stray_file", batch.phase, detail)
+            self._attempts.note(batch, "stray_deleted" if is_deleted else "stray_left", batch.phase, detail)
         self._attempts.note(batch, "strays_deleted", batch.phase, {"may_stray": False, "tries": 0, "next_at": 0})
 
     def _delete(self, batch: Batch, stray: FileFacts, provider: BatchProvider) -> bool | None:
@@ -131,6 +134,7 @@ class Uploads:
             "uploaded_at": self._clock.now_us(),
             "unsure": None,
             "tries": 0,
+            "sends": 0,
             "next_at": 0,
             "looks": 0,
         }
@@ -154,6 +158,7 @@ class Uploads:
             "message": error.message,
             "tries": 0,
             "times_gone": times_gone,
+            "is_file_doubted": False,
             "next_at": self._attempts.later(self._attempts.backoff_s(times_gone)),
         }
         self._attempts.note(batch, "file_gone", BatchPhase.SEALED, detail)

@@ -96,6 +96,11 @@ class Journal:
         """The number of the commit that is being gathered."""
         return self.counters.commit_no
 
+    @property
+    def has_records(self) -> bool:
+        """Whether something was gathered, beside rows, since the last commit."""
+        return bool(self.gathered.records)
+
     def checkpoint_with(self, frontier: Callable[[], Mapping[str, Any]], parts: Mapping[int, PartFile]) -> None:
         """From now on commits carry what ``frontier`` returns and the growth of the sinks' part files."""
         self._frontier = frontier

@@ -121,7 +121,8 @@ def _of_status(answer: _Answer, operation: Operation, credential: str) -> Provid
         return AuthError(message, code=code, http_status=status, hint=_FORBIDDEN_HINT)
     if status == 404:
         return NotFoundError(message, code=code, http_status=status, hint=operation.not_found_hint)
-    return RefusedError(message, code=code, http_status=status, hint=_REFUSED_HINTS.get(code or str(status)))
+    hint = _REFUSED_HINTS.get(code or "") or _REFUSED_HINTS.get(str(status))
+    return RefusedError(message, code=code, http_status=status, hint=hint)
 
 
 _FORBIDDEN_HINT = "the identity lacks permission (Azure: Cognitive Services OpenAI User), or the network is not allowed"
