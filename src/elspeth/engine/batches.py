@@ -32,6 +32,7 @@ class Batches:
         self.live: dict[int, Batch] = {}
         self._prices = {number: step.price for number, step in plan.steps.items() if step.price is not None}
         self._closed = Account()
+        self._account: Account | None = None
         self._canaries: dict[int, list[Batch]] = {}
         self._begun: set[int] = set()
         self._taking: dict[tuple[int, int | None], Batch] = {}
@@ -150,7 +151,9 @@ class Batches:
 
     def account(self) -> Account:
         """What the run has cost and may still cost."""
-        return self._closed + account_of(self.live.values(), self._prices)
+        if self._account is None:
+            self._account = self._closed + account_of(self.live.values(), self._prices)
+        return self._account
 
     def canary(self, node_no: int) -> list[Batch]:
         """The rows of a step that go first, alone: their batch and the batches of their further attempts."""
@@ -190,6 +193,7 @@ class Batches:
         self._recorder.batches.add_event(batch.number, event, phase, facts)
         self._with_provider[batch.node_no] -= batch.is_with_provider
         batch.apply(phase, facts)
+        self._account = None
         self._with_provider[batch.node_no] += batch.is_with_provider
         if not batch.is_live:
             self.live.pop(batch.number, None)
