@@ -107,7 +107,11 @@ def test_simulated_answers_are_never_shown_without_a_word() -> None:
         ({"limit_usd": None}, "spent $18.40 · in flight at most $12.90"),
         ({"spent_usd": 0.00123, "in_flight_at_most_usd": 0.0, "limit_usd": None}, "spent $0.0012"),
         ({"orphaned_usd": 0.3}, "spent $18.40 · of it $0.3000 for jobs too many · in flight at most $12.90"),
-        ({"lost_at_most_usd": 2.5, "in_flight_at_most_usd": 0.0}, "spent $18.40 · for lost results at most $2.50"),
+        (
+            {"lost_at_most_usd": 2.5, "in_flight_at_most_usd": 0.0},
+            "spent $18.40 · for what is lost or was not counted at most $2.50",
+        ),
+        ({"spent_usd": None}, "cost unknown: the answers do not say how many tokens they used"),
         ({"spent_usd": None, "unpriced_steps": ["ask"]}, "cost unknown: no price for ask · in flight"),
     ],
 )

@@ -73,7 +73,8 @@ def deaths(
         moments = runner.go_on(one_batch(folder / "unkilled", simulator))
     start = first(moments, near)
     moments = moments if until is None else moments[: first(moments, until) + 1]
-    for point in moments[first(moments, since) :] if ALL else [moments[start + distance] for distance in FEW]:
+    few = [moments[start + distance] for distance in FEW if start + distance < len(moments)]
+    for point in moments[first(moments, since) :] if ALL else few:
         with served(row_faults={}, faults=faults, latency_s=latency_s) as simulator:
             project = one_batch(folder / f"{point.kind} {point.number}", simulator)
             runner.kill(project, "run", point)

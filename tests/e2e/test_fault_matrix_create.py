@@ -13,7 +13,8 @@ from tests.e2e.silent_proxy import SilentProxy
 Folders = pytest.TempPathFactory
 GRACE_S = 2.5
 QUOTA = error(400, "token_limit_exceeded", "The queue is full.")
-QUOTA_JOB = {"patch": {"status": "failed", "errors": {"data": [{"code": "token_limit_exceeded", "message": "full"}]}}}
+FULL = {"data": [{"code": "token_limit_exceeded", "message": "full"}]}
+QUOTA_JOB = {"patch": {"status": "failed", "errors": FULL, "output_file_id": None, "request_counts": None}}
 UNLISTED = fault("batches.list", "every", {"status": 500})
 
 

@@ -115,12 +115,15 @@ def test_terminal_completed_before_its_files_are_told(tmp_path_factory: Folders)
 
 
 def test_terminal_completed_and_its_files_are_never_told(tmp_path_factory: Folders) -> None:
-    """Files must account for every row: one without a line is not answered, and tried as often as it may be."""
+    """Its counts speak of answers that no file holds: they are paid for, and only a person can want to pay again."""
     with scene(tmp_path_factory.mktemp("never"), fault("batches.retrieve", "every", NO_FILES)) as played:
         played.prepare(1, options={"row_attempts": 2, "poll_interval_seconds": 0.05})
-        played.run()
-        played.check_complete(1, failed=[1])
-        assert {1: "unanswered"} == played.failed()
+        done = played.run(code=75)
+        played.check_told(done, "names no file with its answers", "--declare-lost 1")
+        assert ["files_awaited"] * 10 == [event for event in played.events(1) if event == "files_awaited"]
+        played.simulator.clear_faults()
+        played.resume("--declare-lost", "1")
+        played.check_complete(1)
         assert [(1, 0, None, 1), (2, 1, 1, 1)] == played.batches()
 
 

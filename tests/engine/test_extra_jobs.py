@@ -92,7 +92,7 @@ def test_a_cancel_outlives_the_process(bench: Project, serve: Serve, hurried: Hu
     two_jobs(simulator)
     fault(simulator, "batches.cancel", {"status": 429, "headers": {"retry-after": "7200"}})
     prepare(bench, simulator, reconcile_grace_seconds=0)
-    assert bench.run(wait_s=600).status is RunStatus.PENDING
+    assert bench.run(wait_s=7_000).status is RunStatus.PENDING
     assert bench.query("SELECT COUNT(*) FROM outcomes") == [(3,)], "no row waits for a job too many"
     complete(bench, bench.resume())
     assert count(simulator, "batches.cancel") == 2

@@ -185,7 +185,13 @@ def test_a_file_that_is_gone_is_uploaded_again(bench: Project, serve: Serve, hur
         ("batches.create", QUOTA),
         (
             "batches.retrieve",
-            {"patch": {"status": "failed", "errors": {"data": [{"code": "token_limit_exceeded", "message": "full"}]}}},
+            {
+                "patch": {
+                    "status": "failed",
+                    "output_file_id": None,
+                    "errors": {"data": [{"code": "token_limit_exceeded"}]},
+                }
+            },
         ),
     ],
 )

@@ -40,7 +40,7 @@ class Run:
 
     @property
     def cost(self) -> float | None:
-        """US dollars spent so far; None when a step has bought answers at a price that nobody told."""
+        """US dollars spent so far; None when nobody knows: no price, or no token counts."""
         with LandscapeReader(self._result.database) as reader:
             spent: float | None = reports.run_status(reader, reader.run(self.id))["money"]["spent_usd"]
         return spent

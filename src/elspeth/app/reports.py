@@ -16,7 +16,7 @@ from elspeth.core.landscape.tally import (
     row_equation,
 )
 from elspeth.engine.account import account_of
-from elspeth.engine.batch import fold_batches
+from elspeth.engine.batch import fold_batches, open_intents
 
 __all__ = ["call_record", "calls", "payload_chunks", "run_status", "runs"]
 
@@ -79,7 +79,11 @@ def _money(reader: LandscapeReader, run_no: int) -> dict[str, Any]:
         money = detail["money"]
     else:
         names = dict(reader.query("SELECT node_no, name FROM nodes WHERE run_no = ?", run_no))
-        money = account_of(fold_batches(reader, run_no), reader.prices(run_no)).as_json(names)
+        batches = fold_batches(reader, run_no)
+        intents = open_intents(reader, run_no, batches)
+        for batch in batches:
+            batch.unsure, _ = intents.get(batch.number, (batch.unsure, 0))
+        money = account_of(batches, reader.prices(run_no)).as_json(names)
     return {**money, "limit_usd": None if limit is None else float(limit)}
 
 

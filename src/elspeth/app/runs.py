@@ -59,6 +59,7 @@ __all__ = ["Conditions", "RunResult", "resume_run", "start_run"]
 
 _US = 1_000_000
 _ROWS_A_COUNTED_STRETCH = 4_096
+_MOST_STORED = 1 << 63
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,6 +109,7 @@ def start_run(
     With a ``key`` at most one run of the pipeline is made under it: an unfinished one is gone on with, a
     complete one reported. Raises `PipelineError`, `UsageError` or `CredentialsError` before anything is recorded.
     """
+    _require_storable(limit, *(sample or ()))
     registry = Registry()
     pipeline = load_pipeline(path, registry, environ=conditions.environ)
     plan = build_plan(pipeline, registry)
@@ -380,6 +382,13 @@ def _sample(plan: Plan, rows: int, seed: int) -> Sample:
         position = batch.end
     count = 0 if position is None else position.next_row
     return Sample(rows=min(rows, count), seed=seed, of=count)
+
+
+def _require_storable(*numbers: int | None) -> None:
+    """Raises `UsageError` for a number that the trail cannot hold."""
+    for number in numbers:
+        if number is not None and not -_MOST_STORED <= number < _MOST_STORED:
+            raise UsageError(f"{number} is out of range", hint="Numbers have at most 63 bits.")
 
 
 def _require_prices(plan: Plan, limit: Decimal | None) -> None:

@@ -126,6 +126,8 @@ def _money_lines(status: Mapping[str, Any]) -> list[str]:
     parts = []
     if money["unpriced_steps"]:
         parts.append(f"cost unknown: no price for {', '.join(money['unpriced_steps'])}")
+    elif money["spent_usd"] is None:
+        parts.append("cost unknown: the answers do not say how many tokens they used")
     elif status["batches"]:
         parts.append(dollars(money["spent_usd"]) if is_over else f"spent {dollars(money['spent_usd'])}")
     if money["orphaned_usd"]:
@@ -133,7 +135,7 @@ def _money_lines(status: Mapping[str, Any]) -> list[str]:
     if money["in_flight_at_most_usd"]:
         parts.append(f"in flight at most {dollars(money['in_flight_at_most_usd'])}")
     if money["lost_at_most_usd"]:
-        parts.append(f"for lost results at most {dollars(money['lost_at_most_usd'])}")
+        parts.append(f"for what is lost or was not counted at most {dollars(money['lost_at_most_usd'])}")
     if money["limit_usd"] is not None and not is_over:
         parts.append(f"limit {dollars(money['limit_usd'])}")
     return [" · ".join(parts)] if parts else []

@@ -88,8 +88,9 @@ class BatchFacts:
 
     @property
     def is_over_quota(self) -> bool:
-        """Whether the job ended only because the deployment's token queue was full."""
-        return self.state is BatchState.FAILED and any(f.code == "token_limit_exceeded" for f in self.faults)
+        """Whether the job ended only because the deployment's token queue was full, and has no answers."""
+        is_fruitless = self.state is BatchState.FAILED and self.output_file_id is None
+        return is_fruitless and any(f.code == "token_limit_exceeded" for f in self.faults)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

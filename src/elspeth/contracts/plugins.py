@@ -97,7 +97,8 @@ class Transform(Protocol):
 class LineVerdict:
     """What one line of a result file means for its row: an answer, another attempt, or an error.
 
-    Made for every row, so slotted but not frozen. ``usage`` are the provider's token counts.
+    Made for every row, so slotted but not frozen. ``usage`` are the provider's token counts: None for a
+    request that was not run, empty for one that was and of which nobody says what it used.
     """
 
     __slots__ = ("answer", "failure", "is_retryable", "model", "usage")

@@ -25,13 +25,15 @@ class Account:
 
     ``spent`` is what the answers of harvested jobs have cost, ``orphaned`` the part of it that bought answers
     for no row. ``in_flight`` and ``unknown`` are ceilings: of jobs that run, and of jobs that may have run and
-    whose results nobody has. ``unpriced_nodes`` are steps that have bought answers at a price nobody told.
+    whose results nobody has, or of ``uncounted`` answers that do not say what they used. ``unpriced_nodes`` are
+    steps that have bought answers at a price nobody told.
     """
 
     spent: Decimal = _ZERO
     orphaned: Decimal = _ZERO
     in_flight: Decimal = _ZERO
     unknown: Decimal = _ZERO
+    uncounted: int = 0
     unpriced_nodes: frozenset[int] = frozenset()
 
     def __add__(self, other: Account) -> Account:
@@ -40,6 +42,7 @@ class Account:
             orphaned=self.orphaned + other.orphaned,
             in_flight=self.in_flight + other.in_flight,
             unknown=self.unknown + other.unknown,
+            uncounted=self.uncounted + other.uncounted,
             unpriced_nodes=self.unpriced_nodes | other.unpriced_nodes,
         )
 
@@ -50,8 +53,9 @@ class Account:
 
     def as_json(self, names: Mapping[int, str]) -> dict[str, Any]:
         """For reports: numbers in US dollars; ``spent_usd`` is None where a part of it is not known."""
+        is_unknown = bool(self.unpriced_nodes) or (self.uncounted > 0 and not self.spent and self.unknown > 0)
         return {
-            "spent_usd": None if self.unpriced_nodes else as_number(self.spent),
+            "spent_usd": None if is_unknown else as_number(self.spent),
             "orphaned_usd": as_number(self.orphaned),
             "in_flight_at_most_usd": as_number(self.in_flight),
             "lost_at_most_usd": as_number(self.unknown),
@@ -82,14 +86,17 @@ def ceiling_usd(batch: Batch, price: Price | None) -> Decimal:
 def _entry(batch: Batch, price: Price | None) -> Account:
     may_run = batch.is_enqueued or batch.phase is BatchPhase.ENDED
     if price is None:
-        has_cost = may_run or bool(batch.usage) or batch.lost_jobs > 0
+        is_lost = batch.lost_jobs > 0 or batch.phase is BatchPhase.LOST
+        has_cost = may_run or is_lost or bool(batch.usage) or batch.uncounted_rows > 0
         return Account(unpriced_nodes=frozenset({batch.node_no}) if has_cost else frozenset())
     ceiling = ceiling_usd(batch, price)
     unknown = ceiling * (batch.lost_jobs + (batch.phase is BatchPhase.LOST))
+    unknown += ceiling * batch.uncounted_rows / max(batch.requests, 1)
     spent = price.cost_usd(*batch.tokens_used)
     return Account(
         spent=spent,
         orphaned=spent if batch.is_extra else _ZERO,
         in_flight=ceiling if may_run else _ZERO,
         unknown=unknown,
+        uncounted=batch.uncounted_rows,
     )

@@ -37,6 +37,7 @@ class Allowance:
         self._plan = plan
         self._batches = batches
         self.max_cost_usd = max_cost_usd
+        self._ceilings: dict[int, Decimal] = {}
         self.has_failed = False
         self.is_cancelling = False
 
@@ -62,11 +63,7 @@ class Allowance:
 
     def _is_queue_full(self, batch: Batch, most: int) -> bool:
         """By our estimate; a batch that is too large for any queue goes alone."""
-        others = [
-            _likely_input(other)
-            for other in self._batches.live.values()
-            if other.is_enqueued and other is not batch and other.node_no == batch.node_no
-        ]
+        others = [_likely_input(other) for other in self._batches.enqueued(batch.node_no) if other is not batch]
         return bool(others) and sum(others) + _likely_input(batch) > most
 
     def _is_too_dear(self, batch: Batch) -> bool:
@@ -74,7 +71,9 @@ class Allowance:
 
     def _committed_with(self, batch: Batch) -> Decimal:
         """What the run may come to when this batch is sent as well."""
-        return self._batches.account().at_most + ceiling_usd(batch, self._plan.steps[batch.node_no].price)
+        if batch.number not in self._ceilings:
+            self._ceilings[batch.number] = ceiling_usd(batch, self._plan.steps[batch.node_no].price)
+        return self._batches.account().at_most + self._ceilings[batch.number]
 
 
 def _likely_input(batch: Batch) -> int:

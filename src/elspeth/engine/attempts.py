@@ -110,19 +110,26 @@ class Attempts:
 
     def _back_off(self, batch: Batch, operation: str, error: ProviderError) -> None:
         """A transient fault: later. Watching goes on for days; sending gives up for this process after some tries."""
+        if isinstance(error, QuotaError):
+            self._queue(batch, operation, error)
+            return
         tries = batch.tries + 1
         is_sending = operation in {"files.create", "batches.create"}
-        is_failed_send = is_sending and not isinstance(error, QuotaError)
         delay = self.backoff_s(tries)
         if not is_sending:
             delay = min(delay, _MOST_BACKOFF_IN_POLLS * self.poll_s(batch))
         if isinstance(error, RateLimitedError) and error.retry_after_s is not None:
             delay = max(error.retry_after_s, self.backoff_s(1))  # a wish for none at all would be no pause
-        counts = {"tries": tries, "sends": batch.sends + is_failed_send}
-        detail = {**_fault(operation, error), **counts, "next_at": self.later(delay)}
-        self.note(batch, "queued" if isinstance(error, QuotaError) else "failed_attempt", batch.phase, detail)
-        if is_failed_send:
+        detail = {"tries": tries, "sends": batch.sends + is_sending, "next_at": self.later(delay)}
+        self.note(batch, "failed_attempt", batch.phase, {**_fault(operation, error), **detail})
+        if is_sending:
             self.give_up_if_spent(batch, f"{operation}: {error.message}")
+
+    def _queue(self, batch: Batch, operation: str, error: QuotaError) -> None:
+        """A full queue means later, however often: that is no failed try."""
+        times = batch.times_queued + 1
+        detail = {"times_queued": times, "tries": 0, "next_at": self.later(self.backoff_s(times))}
+        self.note(batch, "queued", batch.phase, {**_fault(operation, error), **detail})
 
 
 def _fault(operation: str, error: ProviderError) -> dict[str, Any]:

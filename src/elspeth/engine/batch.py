@@ -12,7 +12,7 @@ without rows, that is cancelled, watched and harvested for nothing but its cost.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,8 +20,9 @@ from elspeth.contracts import BatchPhase, RowError, TokenEstimate, TrailError
 from elspeth.core.landscape import LandscapeReader
 from elspeth.core.landscape.reader import read_json, read_word
 
-__all__ = ["Batch", "custom_id", "fold_batches", "unanswered"]
+__all__ = ["Batch", "custom_id", "fold_batches", "has_counts", "open_intents", "unanswered"]
 
+_MAY_BE_UNSURE = frozenset({BatchPhase.SEALED, BatchPhase.READY})
 INPUT_COUNTS = ("prompt_tokens", "input_tokens")
 OUTPUT_COUNTS = ("completion_tokens", "output_tokens")
 
@@ -37,7 +38,8 @@ class Batch:
 
     ``tokens`` is the estimate made when it was sealed, ``usage`` what the provider says it used, by model.
     ``tries`` counts failures in a row of whatever is being tried, ``sends`` those of uploads and creates alone.
-    ``lost_jobs`` counts jobs that may have run for it and whose results nobody has.
+    ``lost_jobs`` counts jobs that may have run for it and whose results nobody has, ``uncounted_rows`` answers
+    that came without the tokens that they used.
     """
 
     number: int
@@ -80,6 +82,7 @@ class Batch:
     is_file_doubted: bool = False
     is_overdue: bool = False
     failed_rows: int = 0
+    uncounted_rows: int = 0
     usage: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def apply(self, phase: BatchPhase, detail: Mapping[str, Any]) -> None:
@@ -145,6 +148,30 @@ def fold_batches(reader: LandscapeReader, run_no: int) -> list[Batch]:
         if batch.last_commit < 0:
             raise TrailError(f"batches {run_no}/{batch.number}: it has no event")
     return list(batches.values())
+
+
+def open_intents(reader: LandscapeReader, run_no: int, batches: Iterable[Batch]) -> dict[int, tuple[str, int]]:
+    """The intents of which nobody knows what came, by batch: operation and time.
+
+    Looks through them from the last one back. One that is older than its batch's last event was answered.
+    """
+    waiting = {batch.number: batch for batch in batches if batch.phase in _MAY_BE_UNSURE and batch.unsure is None}
+    oldest = min((batch.last_commit for batch in waiting.values()), default=0)
+    found: dict[int, tuple[str, int]] = {}
+    for number, operation, at, commit_no in reader.stream(
+        "SELECT batch_no, operation, at, commit_no FROM call_intents WHERE run_no = ? ORDER BY intent_no DESC", run_no
+    ):
+        if not waiting or commit_no < oldest:
+            break
+        batch = waiting.pop(number, None)
+        if batch is not None and commit_no >= batch.last_commit:
+            found[number] = (operation, at)
+    return found
+
+
+def has_counts(usage: Mapping[str, Any]) -> bool:
+    """Whether an answer says how many tokens it used, both ways."""
+    return all(any(name in usage for name in names) for names in (INPUT_COUNTS, OUTPUT_COUNTS))
 
 
 def unanswered(batch: Batch) -> RowError:

@@ -9,14 +9,13 @@ from typing import Any
 from elspeth.contracts import BatchFacts, BatchPhase, BatchTransform, FileRole, TrailError
 from elspeth.core.payloads import content_hash
 from elspeth.engine.account import Account, account_of
-from elspeth.engine.batch import Batch, fold_batches
+from elspeth.engine.batch import Batch, fold_batches, open_intents
 from elspeth.engine.ledger import Ledger
 from elspeth.engine.plan import Plan, Step
 from elspeth.engine.tokens import Token
 
 __all__ = ["Batches", "is_full"]
 
-_MAY_BE_UNSURE = frozenset({BatchPhase.SEALED, BatchPhase.READY})
 _FILLING = ("requests", "bytes", "first_row", "last_row")
 
 
@@ -33,6 +32,7 @@ class Batches:
         self._prices = {number: step.price for number, step in plan.steps.items() if step.price is not None}
         self._closed = Account()
         self._account: Account | None = None
+        self._enqueued: dict[int, list[Batch]] | None = None
         self._canaries: dict[int, list[Batch]] = {}
         self._begun: set[int] = set()
         self._taking: dict[tuple[int, int | None], Batch] = {}
@@ -52,7 +52,10 @@ class Batches:
                 self._take_rows(batch)
             self.live[batch.number] = batch
             self._with_provider[batch.node_no] += batch.is_with_provider
-        self._restore_intents()
+        for number, (operation, at) in open_intents(self._reader, self._run.run_no, self.live.values()).items():
+            batch = self.live[number]
+            detail = {"unsure": operation, "intended_at": at, "message": "a process ended before there was an answer"}
+            self.note(batch, "outcome_unknown", batch.phase, detail)
 
     def checkpoint(self) -> dict[str, dict[str, int]]:
         """How far the open batches are filled, for the frontier: no event says it before they are sealed."""
@@ -150,10 +153,19 @@ class Batches:
         return min((batch.first_row for batch in self.with_rows()), default=next_row)
 
     def account(self) -> Account:
-        """What the run has cost and may still cost."""
+        """What the run has cost and may still cost. It is asked for each batch that waits, and changes with events."""
         if self._account is None:
             self._account = self._closed + account_of(self.live.values(), self._prices)
         return self._account
+
+    def enqueued(self, node_no: int) -> list[Batch]:
+        """The batches of a step that are in the provider's queue, for all that is known."""
+        if self._enqueued is None:
+            self._enqueued = {}
+            for batch in self.live.values():
+                if batch.is_enqueued:
+                    self._enqueued.setdefault(batch.node_no, []).append(batch)
+        return self._enqueued.get(node_no, [])
 
     def canary(self, node_no: int) -> list[Batch]:
         """The rows of a step that go first, alone: their batch and the batches of their further attempts."""
@@ -190,6 +202,7 @@ class Batches:
     def note(self, batch: Batch, event: str, phase: BatchPhase, detail: Mapping[str, Any] | None = None) -> None:
         """Records an event of a batch and applies it."""
         facts = dict(detail or {})
+        self._account = self._enqueued = None
         self._recorder.batches.add_event(batch.number, event, phase, facts)
         self._with_provider[batch.node_no] -= batch.is_with_provider
         batch.apply(phase, facts)
@@ -243,23 +256,6 @@ class Batches:
         if set(facts) != set(_FILLING):
             raise TrailError(f"run {self._run.run_id}: the last commit does not say how full batch {batch.number} is")
         return facts
-
-    def _restore_intents(self) -> None:
-        """What an intent without an answer did is not known: looks through them from the last one back.
-
-        An intent older than a batch's last event was answered, so the search ends at the oldest of these.
-        """
-        waiting = {number: batch for number, batch in self.live.items() if batch.phase in _MAY_BE_UNSURE}
-        oldest = min((batch.last_commit for batch in waiting.values()), default=0)
-        for number, operation, at, commit_no in self._reader.stream(
-            "SELECT batch_no, operation, at, commit_no FROM call_intents WHERE run_no = ? ORDER BY intent_no DESC",
-            self._run.run_no,
-        ):
-            if not waiting or commit_no < oldest:
-                return
-            batch = waiting.pop(number, None)
-            if batch is not None and commit_no >= batch.last_commit:
-                batch.unsure, batch.intended_at = operation, at
 
 
 def is_full(transform: BatchTransform, *, requests: int, size_bytes: int, is_canary: bool) -> bool:

@@ -58,7 +58,7 @@ def person() -> str:
 
 def _undecided(batches: Batches, number: int) -> Batch:
     batch = batches.live.get(number)
-    if batch is None or not _waits_for_a_person(batch):
+    if batch is None or not (_waits_for_a_person(batch) or batch.is_extra):
         waiting = [str(one.number) for one in batches.live.values() if _waits_for_a_person(one)]
         raise UsageError(
             f"batch {number} is not lost",
@@ -72,9 +72,13 @@ def _waits_for_a_person(batch: Batch) -> bool:
 
 
 def _declare_lost(batch: Batch, batches: Batches, who: str) -> None:
-    """A job that never was is created again; a job without results leaves its rows unanswered."""
+    """A job that never was is created again; a job without results leaves its rows unanswered.
+
+    Of a job too many, whose end does not come, nobody waits any longer to learn what it cost.
+    """
     if batch.phase is BatchPhase.READY:
         again = {"unsure": None, "tries": 0, "sends": 0, "next_at": 0, "lost_jobs": batch.lost_jobs + 1}
+        again |= {"is_cancel_due": False, "cancelled_by": None}
         batches.note(batch, "declared_lost", BatchPhase.READY, {"who": who, **again})
         return
     fault = {"code": "declared_lost", "message": f"its results were declared lost by {who}"}
@@ -109,6 +113,8 @@ def _adopt(
                 continue
         if facts.input_file_id == batch.file_id:
             anew = {"unsure": None, "tries": 0, "sends": 0, "looks": 0, "next_at": 0}
+            anew |= {"created_at": batch.created_at or recorder.journal.clock.now_us()}
+            anew |= {"is_cancel_due": False, "cancelled_by": None}
             batches.note(batch, "adopted_by_person", BatchPhase.CREATED, {"who": who, "batch_id": facts.id, **anew})
             return
     raise UsageError(

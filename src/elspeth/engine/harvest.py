@@ -28,7 +28,7 @@ from elspeth.contracts import (
 from elspeth.core.canonical import sha256
 from elspeth.core.landscape.rows import TrailRow
 from elspeth.core.payloads import parse_reference
-from elspeth.engine.batch import Batch, custom_id, unanswered
+from elspeth.engine.batch import Batch, custom_id, has_counts, unanswered
 from elspeth.engine.batches import Batches
 from elspeth.engine.ledger import Ledger
 from elspeth.engine.plan import Plan, Step
@@ -76,6 +76,7 @@ class Tally:
     answered: int = 0
     failed: int = 0
     retried: int = 0
+    uncounted: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     usage: dict[str, Counter[str]] = field(default_factory=dict)
 
@@ -85,6 +86,7 @@ class Tally:
             return
         counts = self.usage.setdefault(verdict.model or "unknown", Counter())
         counts["rows"] += 1
+        self.uncounted += not has_counts(verdict.usage)
         for name, value in verdict.usage.items():
             if isinstance(value, int) and not isinstance(value, bool):
                 counts[name] += value
@@ -96,8 +98,13 @@ class Tally:
             "failed_rows": self.failed,
             "retried": self.retried,
             "reasons": dict(self.reasons),
-            "usage": {model: dict(counts) for model, counts in self.usage.items()},
+            **self.cost(),
         }
+
+    def cost(self) -> dict[str, Any]:
+        """What of it is about money."""
+        usage = {model: dict(counts) for model, counts in self.usage.items()}
+        return {"usage": usage, "uncounted_rows": self.uncounted}
 
 
 class Harvester:
@@ -131,8 +138,8 @@ class Harvester:
             self._settle_extra(step, batch)
             return
         with tempfile.TemporaryFile(prefix="elspeth-", dir=self._run.payload_folder) as file:
-            answers = self._index(step, batch, file)
             tally = Tally()
+            answers = self._index(step, batch, file, tally)
             members = self._members(batch)
             while group := list(islice(members, _ROWS_AT_ONCE)):
                 self._take(step, batch, group, answers, tally)
@@ -153,12 +160,13 @@ class Harvester:
             if ref is not None:
                 for _, _, line in _lines(self._payloads.segment(ref.segment_no).chunks()):
                     tally.count_usage(step.batch.read_line(line, role).verdict)
-        self._batches.note(batch, "settled", BatchPhase.HARVESTED, {"usage": tally.facts()["usage"]})
+        self._batches.note(batch, "settled", BatchPhase.HARVESTED, tally.cost())
         self._recorder.journal.commit_durably()
 
     # Lines
 
-    def _index(self, step: Step, batch: Batch, file: IO[bytes]) -> Answers:
+    def _index(self, step: Step, batch: Batch, file: IO[bytes], tally: Tally) -> Answers:
+        """Files every line; those that are set aside go to no row, and are paid for all the same."""
         answers = Answers(file)
         expected = {custom_id(row, batch.attempt) for row in self._members(batch)}
         known = self._set_aside(batch)
@@ -168,6 +176,8 @@ class Harvester:
                 continue
             for position, start, line in _lines(self._payloads.segment(ref.segment_no).chunks()):
                 fault = self._place(step, answers, expected, role, position, start, line)
+                if fault is not None and fault["kind"] != "duplicate" and step.batch is not None:
+                    tally.count_usage(step.batch.read_line(line, role).verdict)
                 if fault is not None and (role.word, position + 1) not in known and len(known) < _MOST_FAULTS_NOTED:
                     known.add((role.word, position + 1))
                     where = {"role": role.word, "line": position + 1, "start": start, "length": len(line)}
@@ -269,7 +279,9 @@ class Harvester:
             return LineVerdict(None, failure, is_retryable=not is_permanent(batch.faults)), None
         if request_id in answers.conflicts:
             message = "the provider gave different answers to this row's request"
-            return LineVerdict(None, RowError(code="conflicting_answers", message=message)), place
+            paid = step.batch.read_line(line, place.role).verdict
+            error = RowError(code="conflicting_answers", message=message)
+            return LineVerdict(None, error, usage=paid.usage, model=paid.model), place
         return step.batch.read_line(line, place.role).verdict, place
 
     @staticmethod

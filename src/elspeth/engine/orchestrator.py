@@ -61,6 +61,10 @@ _COMMIT_EVERY_US = _US
 _SOON_S = 30.0
 _LONGEST_SUBMITTING_S = 600.0
 _LONGEST_SLEEP_S = 5.0
+_ONLY_EXTRA = (
+    "Every row is done; only jobs too many are watched until their cost is known. A resume with --declare-lost N gives "
+    "one up and takes it for as dear as it can be."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -335,6 +339,8 @@ class Orchestrator:
     def _pump(self) -> bool:
         """Takes every step that is due; whether there was one."""
         has_moved = False
+        if self._allowance.has_failed:
+            self._check_error_rate()
         for batch in list(self._batches.live.values()):
             if self._remote.is_ready_to_harvest(batch):
                 self._harvester.harvest(batch)
@@ -398,7 +404,8 @@ class Orchestrator:
         return deadline is not None and self._clock.now_us() >= deadline
 
     def _pending(self, next_at: int) -> BatchPendingError:
-        return BatchPendingError(sorted(self._batches.live), next_at, hint=self._standstill.undecided())
+        hint = self._standstill.undecided() if self._batches.with_rows() else _ONLY_EXTRA
+        return BatchPendingError(sorted(self._batches.live), next_at, hint=hint)
 
     def _cancel_remote(self) -> None:
         """Asks the provider once to stop every job; a resume sees what became of them, and asks again if need be."""
@@ -406,9 +413,9 @@ class Orchestrator:
             self._remote.take(batch)
 
     def _check_error_rate(self) -> None:
+        """After a harvest; and again while it keeps work back, since more rows may have been read by then."""
         is_dead = any(self._batches.is_canary_dead(step.number) for step in self._plan.batch_steps)
-        if is_dead or self._is_over_error_rate():
-            self._allowance.has_failed = True
+        self._allowance.has_failed = is_dead or self._is_over_error_rate()
 
     def _is_over_error_rate(self) -> bool:
         limit = self._plan.max_error_rate

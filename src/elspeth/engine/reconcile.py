@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from elspeth.contracts import BatchFacts, BatchProvider, BatchState, FileFacts, Page, TransientError
+from elspeth.contracts import BatchFacts, BatchProvider, BatchState, FileFacts, FileState, Page, TransientError
 
 __all__ = ["find_file", "find_jobs"]
 
 _MOST_PAGES = 10_000
+_USELESS = frozenset({FileState.FAILED, FileState.GONE})
 _FRUITLESS = frozenset({BatchState.FAILED, BatchState.CANCELLED})
 
 
 def find_file(provider: BatchProvider, name: str, size_bytes: int) -> list[FileFacts]:
-    """The files with that name and size, oldest first."""
+    """The files with that name and size, the one to use first: one that is or may become ready, then the oldest."""
     found = [file for file in _all(provider.files) if file.name == name and file.size_bytes in (None, size_bytes)]
-    return sorted(found, key=lambda file: (file.created_at or 0, file.id))
+    return sorted(found, key=lambda file: (file.state in _USELESS, file.created_at or 0, file.id))
 
 
 def find_jobs(provider: BatchProvider, input_file_id: str) -> list[BatchFacts]:

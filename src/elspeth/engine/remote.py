@@ -36,6 +36,7 @@ __all__ = ["RemoteSteps"]
 _US = 1_000_000
 _SOON_S = 2.0
 _MOST_LOOKS_FOR_FILES = 10
+_FEW_LOOKS_FOR_FILES = 3
 
 _PERMANENT_FAULTS = frozenset(
     {
@@ -125,13 +126,16 @@ class RemoteSteps:
                 raise RuntimeError(f"batch {batch.number} has no step to take in phase {batch.phase.word}")
 
     def want_cancelled(self, who: str) -> list[Batch]:
-        """Notes that ``who`` wants every job cancelled that is with the provider; returns them."""
-        jobs = [b for b in self._batches.live.values() if b.phase is BatchPhase.CREATED and not b.is_cancel_due]
-        for batch in jobs:
+        """Notes that ``who`` wants every job cancelled that is with the provider; returns those that are known.
+
+        One that may be there is cancelled when it is found.
+        """
+        there = [b for b in self._batches.live.values() if b.is_enqueued and not b.is_cancel_due]
+        for batch in there:
             detail = {"is_cancel_due": True, "cancelled_by": who, "tries": 0, "next_at": 0}
             self._attempts.note(batch, "cancel_wanted", batch.phase, detail)
         self._recorder.journal.commit_durably()
-        return jobs
+        return [batch for batch in there if batch.phase is BatchPhase.CREATED]
 
     # Create
 
@@ -171,7 +175,8 @@ class RemoteSteps:
         elif listed_at < is_complete_at:
             self._attempts.note(batch, "job_not_listed", batch.phase, {"next_at": is_complete_at})
         else:
-            self._attempts.note(batch, "job_not_found", batch.phase, {"unsure": None, "next_at": 0})
+            again = {"unsure": None, "next_at": 0, "is_cancel_due": False, "cancelled_by": None}
+            self._attempts.note(batch, "job_not_found", batch.phase, again)
             self._attempts.give_up_if_spent(batch, "batches.create: no answer came, and nothing arrived")
 
     def _created(self, batch: Batch, facts: BatchFacts, event: str) -> None:
@@ -184,7 +189,7 @@ class RemoteSteps:
             "sends": 0,
             "looks": 0,
             "is_file_doubted": False,
-            "next_at": self._attempts.later(self._attempts.poll_s(batch)),
+            "next_at": 0 if batch.is_cancel_due else self._attempts.later(self._attempts.poll_s(batch)),
         }
         self._attempts.note(batch, event, BatchPhase.CREATED, detail)
 
@@ -233,6 +238,9 @@ class RemoteSteps:
             next_at = self._attempts.later(self._attempts.backoff_s(times_queued))
             detail = {"batch_id": None, "times_queued": times_queued, "next_at": next_at}
             self._attempts.note(batch, "queued", BatchPhase.READY, {**detail, "code": "token_limit_exceeded"})
+        elif _lacks_answers(facts):
+            message = f"the job is {facts.raw_status} and names no file with its answers"
+            self._lose(batch, "results_lost", {**_progress(facts), "message": message})
         else:
             self._attempts.note(batch, "ended", BatchPhase.ENDED, {**_progress(facts), **_ending(facts)})
 
@@ -244,16 +252,17 @@ class RemoteSteps:
             self._attempts.note(batch, "overdue", batch.phase, {"is_overdue": True})
 
     def _is_waiting_for_files(self, batch: Batch, facts: BatchFacts) -> bool:
-        """`completed` can be told before the files are; they are waited for a little, whoever looks.
+        """An end can be told before the files are, one file before the other; they are waited for a little.
 
-        A file that the counts do not speak of is not missed: no output when nothing succeeded, no errors when
-        nothing failed.
+        Counts can be wrong: that nothing was answered, or nothing failed, only makes the wait shorter.
         """
-        is_output_late = not facts.output_file_id and not (facts.completed == 0 and facts.error_file_id)
-        is_error_late = bool(facts.failed) and not facts.error_file_id
-        if facts.state is not BatchState.COMPLETED or not (is_output_late or is_error_late):
+        is_failed = facts.state is BatchState.FAILED and (not facts.completed or facts.is_over_quota)
+        is_output_late = not facts.output_file_id and not is_failed
+        is_error_late = facts.state is BatchState.COMPLETED and bool(facts.failed) and not facts.error_file_id
+        if not (is_output_late or is_error_late):
             return False
-        if batch.looks >= _MOST_LOOKS_FOR_FILES:
+        is_likely = is_output_late and facts.completed != 0
+        if batch.looks >= (_MOST_LOOKS_FOR_FILES if is_likely else _FEW_LOOKS_FOR_FILES):
             return False
         self._attempts.note(batch, "files_awaited", batch.phase, {"looks": batch.looks + 1})
         return True
@@ -291,8 +300,8 @@ class RemoteSteps:
             return ref
 
         try:
-            ref = self._attempts.make(batch, "files.content", fetch, scope=scope, raised=(NotFoundError,))
-        except NotFoundError as error:
+            ref = self._attempts.make(batch, "files.content", fetch, scope=scope, raised=(NotFoundError, RefusedError))
+        except (NotFoundError, RefusedError) as error:
             self._lose(batch, "results_lost", {"message": error.message, "file_id_lost": file_id})
             return
         if ref is not None:
@@ -304,6 +313,13 @@ class RemoteSteps:
 def is_permanent(faults: list[dict[str, Any]]) -> bool:
     """Whether a batch that failed for these reasons would fail again."""
     return any(fault.get("code") in _PERMANENT_FAULTS for fault in faults)
+
+
+def _lacks_answers(facts: BatchFacts) -> bool:
+    """Whether there must be answers that are paid and no file holds them: a person says whether to pay again."""
+    if facts.output_file_id or any(fault.code in _PERMANENT_FAULTS for fault in facts.faults):
+        return False
+    return bool(facts.completed) or (facts.state is BatchState.COMPLETED and not facts.error_file_id)
 
 
 def _files_to_fetch(batch: Batch) -> list[tuple[FileRole, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from typing import NoReturn
 
 from elspeth.contracts import BatchPendingError, BatchPhase, CostLimitError, ErrorRateError, dollars
@@ -70,12 +70,13 @@ class Standstill:
         price = self._plan.steps[batch.node_no].price
         lacks = self._allowance.missing_usd(batch)
         limit = self._allowance.max_cost_usd or Decimal(0)
+        enough = dollars(_enough(limit + lacks))
         origin = "" if price is None else f" (price: {price.origin})"
         return CostLimitError(
             f"batch {batch.number} might cost {dollars(lacks)} more than is left: limit {dollars(limit)}, "
             f"spent {dollars(account.spent)}{origin}",
-            hint=f"Nothing of it was sent. Go on with a limit of {dollars(limit + lacks)} or more: elspeth resume RUN "
-            "--max-cost USD; a smaller `max_completion_tokens` or `max_requests` lowers what a batch may cost.",
+            hint=f"Nothing of it was sent. Go on with a limit of {enough} or more: elspeth resume RUN --max-cost "
+            "USD; a smaller `max_completion_tokens` or `max_requests` lowers what a batch may cost.",
         )
 
     def _hint(self) -> str:
@@ -89,6 +90,11 @@ class Standstill:
                 f"Find its job and resume with --adopt BATCH_ID, or pay for its rows again: --declare-lost {lost[0]}."
             )
         return "Every batch waits for another one."
+
+
+def _enough(amount: Decimal) -> Decimal:
+    """The amount, rounded up to what `dollars` shows of it."""
+    return amount.quantize(Decimal("0.01") if amount >= 1 else Decimal("0.0001"), rounding=ROUND_CEILING)
 
 
 _CANCELLED = "The jobs were cancelled as --cancel-remote says. A resume without it sends the rows that have no answer."

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import IO, Any, cast
 
 from elspeth.contracts import (
+    AuthError,
     BatchPhase,
     BatchProvider,
     BodyRef,
@@ -93,10 +94,20 @@ class Uploads:
 
     def delete_strays(self, batch: Batch, provider: BatchProvider) -> None:
         """Deletes copies of the file that showed up after it was sent again; what cannot be deleted expires."""
-        found = self._attempts.make(batch, "files.list", lambda: find_file(provider, batch.name, batch.bytes))
+        done = {"may_stray": False, "tries": 0, "next_at": 0}
+        try:
+            found = self._attempts.make(
+                batch,
+                "files.list",
+                lambda: find_file(provider, batch.name, batch.bytes),
+                raised=(AuthError, NotFoundError, RefusedError),
+            )
+        except (AuthError, NotFoundError, RefusedError) as error:  # the answers are here: they do not wait for this
+            self._attempts.note(batch, "strays_left", batch.phase, {**done, "message": error.message})
+            return
         if found is None:
             if batch.tries >= self._plan.max_attempts:
-                self._attempts.note(batch, "strays_left", batch.phase, {"may_stray": False, "tries": 0, "next_at": 0})
+                self._attempts.note(batch, "strays_left", batch.phase, done)
             return
         for stray in found:
             if stray.id == batch.file_id:
@@ -108,7 +119,7 @@ class Uploads:
             if is_deleted is None:
                 return
             self._attempts.note(batch, "stray_deleted" if is_deleted else "stray_left", batch.phase, detail)
-        self._attempts.note(batch, "strays_deleted", batch.phase, {"may_stray": False, "tries": 0, "next_at": 0})
+        self._attempts.note(batch, "strays_deleted", batch.phase, done)
 
     def _delete(self, batch: Batch, stray: FileFacts, provider: BatchProvider) -> bool | None:
         """Whether the provider deleted it; None when that is to be tried again."""
@@ -159,6 +170,7 @@ class Uploads:
             "tries": 0,
             "times_gone": times_gone,
             "is_file_doubted": False,
+            "may_stray": True,
             "next_at": self._attempts.later(self._attempts.backoff_s(times_gone)),
         }
         self._attempts.note(batch, "file_gone", BatchPhase.SEALED, detail)

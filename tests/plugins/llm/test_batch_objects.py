@@ -196,3 +196,10 @@ def test_an_object_with_an_id_always_has_facts(members: dict[str, Any]) -> None:
     assert parse_batch({**members, "id": "b"}).id == "b"
     assert parse_file({**members, "id": "f"}, is_ready_when_uploaded=False).id == "f"
     json.dumps(parse_batch({**members, "id": "b"}).metadata)
+
+
+@pytest.mark.parametrize("bad", [".", "..", "a\nb", "\x00", "x" * 513, " ", 7])
+def test_an_id_of_which_no_url_can_be_made_says_nothing(bad: Any) -> None:
+    assert parse_batch({"id": "b", "output_file_id": bad}).output_file_id is None
+    with pytest.raises(TransientError, match="malformed answer"):
+        parse_batch({"id": bad})

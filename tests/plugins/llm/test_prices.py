@@ -25,6 +25,13 @@ def test_a_model_of_the_list_costs_half_in_a_batch(provider: str) -> None:
     assert str(BATCH_FACTOR) in price.origin
 
 
+def test_a_price_is_that_of_a_request_not_of_a_million_tokens_at_once() -> None:
+    """Golden: gpt-5.4 is at 2.50 and 15.00 dollars live; twice that only for a single request of over 272,000."""
+    price = list_price("gpt-5.4", "openai")
+    assert price is not None
+    assert (price.input_per_mtok, price.output_per_mtok) == (Decimal("1.25"), Decimal("7.5"))
+
+
 def test_a_dated_model_has_the_price_of_its_family() -> None:
     assert list_price("gpt-4o-2024-11-20", "openai") == list_price("gpt-4o", "openai")
 

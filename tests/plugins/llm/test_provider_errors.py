@@ -31,7 +31,7 @@ STATUSES: list[tuple[int, str | None, type, type, type]] = [
     (400, "token_limit_exceeded", QuotaError, QuotaError, QuotaError),
     (403, "token_limit_exceeded", QuotaError, QuotaError, QuotaError),
     (401, None, AuthError, AuthError, AuthError),
-    (403, None, AuthError, AuthError, AuthError),
+    (403, None, AuthError, RefusedError, AuthError),
     (404, None, NotFoundError, NotFoundError, NotFoundError),
     (408, None, TransientError, TransientError, OutcomeUnknownError),
     (409, None, TransientError, RefusedError, OutcomeUnknownError),

@@ -63,6 +63,7 @@ def test_estimates_add_up() -> None:
         ({"max_completion_tokens": 60}, Bounds(5, 60, 60), False),
         ({"max_tokens": 4_000}, Bounds(5, 100, 4_000), False),
         ({"body": {"max_completion_tokens": 3}}, Bounds(3, 3, 3), False),
+        ({"body": {"max_tokens": 16_000}}, Bounds(5, 100, 16_000), False),
         ({"reasoning_effort": "high"}, Bounds(50, 1_000, 8_000), True),
         ({"reasoning_effort": "minimal"}, Bounds(5, 100, 1_000), True),
     ],

@@ -45,6 +45,7 @@ _RETRYABLE_CODE = {
 _REFUSED_STATUS = {401: "auth", 403: "auth", 404: "not_found"}
 _FILTER_CODES = ("content_filter", "ResponsibleAIPolicyViolation", "content_policy_violation")
 MAX_REASON_CHARS = 300
+MOST_TOKENS = 10**12  # of one answer; beyond it a count is no count
 
 
 class AnswerShape:
@@ -129,14 +130,14 @@ class AnswerReader:
     def _reply(self, body: dict[str, Any]) -> LineVerdict:
         model = body.get("model")
         model = model if isinstance(model, str) else None
-        usage = _usage(body.get("usage"))
+        usage = _usage(body.get("usage")) or {}
         choice = _first_choice(body.get("choices"))
         text = RowError(code="no_choices", message="the reply has no choices") if choice is None else _text(choice)
         fields = self._shape.fields(text) if isinstance(text, str) else text
         if isinstance(fields, RowError):
             return LineVerdict(None, fields, usage=usage, model=model)
         finish = choice.get("finish_reason") if choice else None
-        fields.update(self._shape.metadata(usage, model, finish if isinstance(finish, str) else None))
+        fields.update(self._shape.metadata(usage or None, model, finish if isinstance(finish, str) else None))
         return LineVerdict(fields, None, usage=usage, model=model)
 
 
@@ -206,7 +207,7 @@ def _usage(usage: Any) -> dict[str, Any] | None:
 
 
 def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 0
+    return type(value) is int and 0 <= value < MOST_TOKENS
 
 
 def _opened(body: Any) -> Any:

@@ -20,6 +20,7 @@ from elspeth.core.canonical import decode_json
 __all__ = ["decoded", "parse_batch", "parse_file", "parse_page"]
 
 Facts = TypeVar("Facts", FileFacts, BatchFacts)
+MAX_ID_CHARS = 512
 
 _BATCH_STATES = {
     "completed": BatchState.COMPLETED,
@@ -39,6 +40,14 @@ _FILE_STATES = {
 def _text(value: object) -> str | None:
     """Text, or None for what says nothing: null, ``""``, another type."""
     return value if isinstance(value, str) and value.strip() else None
+
+
+def _identity(value: object) -> str | None:
+    """An object's id: short and printable, and no step in a path, since a URL is made of it."""
+    text = _text(value)
+    if text is None or len(text) > MAX_ID_CHARS or not text.isprintable() or text in (".", ".."):
+        return None
+    return text
 
 
 def _word(value: object) -> str:
@@ -84,6 +93,7 @@ def _strings(value: object) -> dict[str, str] | None:
 
 
 MaybeText = Annotated[str | None, BeforeValidator(_text)]
+MaybeId = Annotated[str | None, BeforeValidator(_identity)]
 Word = Annotated[str, BeforeValidator(_word)]
 MaybeCount = Annotated[int | None, BeforeValidator(_number)]
 MaybeTime = Annotated[int | None, BeforeValidator(_time)]
@@ -96,7 +106,7 @@ class _Wire(BaseModel):
 
 
 class _Object(_Wire):
-    id: Annotated[str, Field(min_length=1)]
+    id: Annotated[str, BeforeValidator(_identity)]
     status: Word = ""
     created_at: MaybeTime = None
 
@@ -120,9 +130,9 @@ class _Fault(_Wire):
 
 
 class _Batch(_Object):
-    input_file_id: MaybeText = None
-    output_file_id: MaybeText = None
-    error_file_id: MaybeText = None
+    input_file_id: MaybeId = None
+    output_file_id: MaybeId = None
+    error_file_id: MaybeId = None
     errors: Annotated[list[object], BeforeValidator(_entries)] = Field(default_factory=list)
     request_counts: Annotated[_Counts, BeforeValidator(_mapping)] = Field(default_factory=_Counts)
     metadata: Annotated[dict[str, str] | None, BeforeValidator(_strings)] = None

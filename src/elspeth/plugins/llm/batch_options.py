@@ -38,6 +38,7 @@ _PARAMETERS = (
     "max_completion_tokens",
     "reasoning_effort",
 )
+_REPLY_LIMITS = ("max_completion_tokens", "max_tokens")
 _FIXED = {
     "model": "the deployment or model has its own option",
     "messages": "messages come from `template` and `system_prompt`",
@@ -156,9 +157,10 @@ class BatchLLMOptions(Options):
 
     def token_rule(self, *, fixed_bytes: int) -> TokenRule:
         """How tokens are estimated."""
-        limits = (self.max_completion_tokens, self.max_tokens, self.body.get("max_completion_tokens"))
+        limits = (self.max_completion_tokens, self.max_tokens, *map(self.body.get, _REPLY_LIMITS))
         most = next((limit for limit in limits if type(limit) is int), None)
-        is_reasoning = self.reasoning_effort not in {None, "none", "minimal"}
+        effort = self.reasoning_effort or self.body.get("reasoning_effort")
+        is_reasoning = effort not in (None, "none", "minimal")
         return TokenRule(fixed_bytes=fixed_bytes, max_output_tokens=most, is_reasoning=is_reasoning)
 
     @property

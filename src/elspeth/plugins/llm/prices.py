@@ -19,6 +19,8 @@ __all__ = ["BATCH_FACTOR", "PriceOption", "list_price"]
 BATCH_FACTOR = Decimal("0.5")
 """Of the price of a live call (https://openai.com/api/pricing, https://azure.microsoft.com/pricing: Batch API)."""
 
+_SMALL = 1_000  # tokens of one request: prices rise with its size, and a large one is priced as such by nobody here
+
 Dollars = Annotated[Decimal, Field(ge=0)]
 
 
@@ -64,15 +66,16 @@ def list_price(model: str, provider: str) -> Price | None:
     """The batch price of a model of ``provider`` (openai or azure) by the installed list; None when it has none."""
     import genai_prices  # 0.4 s: only when a price is looked up
 
-    million = genai_prices.Usage(input_tokens=1_000_000, output_tokens=1_000_000)
+    usage = genai_prices.Usage(input_tokens=_SMALL, output_tokens=_SMALL)
+    a_million = Decimal(1_000_000 // _SMALL)
     for place in dict.fromkeys((provider, "openai")):
         try:
-            found = genai_prices.calc_price(million, model, provider_id=place)
+            found = genai_prices.calc_price(usage, model, provider_id=place)
         except LookupError:
             continue
         return Price(
-            input_per_mtok=found.input_price * BATCH_FACTOR,
-            output_per_mtok=found.output_price * BATCH_FACTOR,
+            input_per_mtok=found.input_price * a_million * BATCH_FACTOR,
+            output_per_mtok=found.output_price * a_million * BATCH_FACTOR,
             origin=f"genai-prices {genai_prices.__version__}: {found.model.id}, a batch at {BATCH_FACTOR} of it",
         )
     return None

@@ -130,7 +130,7 @@ class OpenAIBatchProvider:
                 timeout=self._timeout,
                 **extra,
             )
-            return self._batch(_body(answer))
+            return _about(self._batch(_body(answer)), input_file_id)
 
     def batch(self, batch_id: str) -> BatchFacts:
         """One job's state."""
@@ -235,6 +235,14 @@ def _body(answer: LegacyAPIResponse[Any]) -> object:
 
 def _cursor(after: str | None) -> dict[str, Any]:
     return {"limit": PAGE_SIZE} if after is None else {"limit": PAGE_SIZE, "after": after}
+
+
+def _about(facts: BatchFacts, input_file_id: str) -> BatchFacts:
+    """A job of another file is not the one that was asked for: whether that one was made, the list tells."""
+    if facts.input_file_id not in (None, input_file_id):
+        message = f"malformed answer: the job {facts.id} is about {facts.input_file_id}, not {input_file_id}"
+        raise TransientError(message, code="malformed_answer")
+    return facts
 
 
 def _asked_for(facts: Facts, object_id: str) -> Facts:

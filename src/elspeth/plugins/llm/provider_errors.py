@@ -11,7 +11,7 @@ refused before anything was done; else its outcome is unknown until somebody loo
 | connection lost, timeout | TransientError | OutcomeUnknownError |
 | 408, 409, 5xx | TransientError (409 to a cancel or delete: RefusedError) | OutcomeUnknownError |
 | 429 | RateLimitedError | RateLimitedError |
-| 401, 403 | AuthError | AuthError |
+| 401, 403 | AuthError (403 to a cancel or delete: RefusedError) | AuthError |
 | 404 | NotFoundError | NotFoundError |
 | `token_limit_exceeded` | QuotaError | QuotaError |
 | any other status | RefusedError | RefusedError |
@@ -109,7 +109,7 @@ def _of_status(answer: _Answer, operation: Operation, credential: str) -> Provid
     if code == QUOTA_CODE:
         hint = "the deployment's queue of tokens is full; the batch is sent when others have ended"
         return QuotaError(message, code=code, http_status=status, hint=hint)
-    if status == 409 and operation.is_repeatable and not operation.is_read:
+    if status in (403, 409) and operation.is_repeatable and not operation.is_read:
         return RefusedError(message, code=code, http_status=status)
     if status in (408, 409) or status >= 500:
         kind = TransientError if operation.is_repeatable else OutcomeUnknownError
