@@ -169,7 +169,7 @@ def test_file_wait_is_pending_for_long(uploads: Scene, tmp_path_factory: Folders
     faults = [fault("files.create", 1, PENDING), fault("files.retrieve", "every", PENDING)]
     with scene(tmp_path_factory.mktemp("pending"), *faults) as played:
         played.prepare(1)
-        played.check_told(played.run("--wait", "1s", code=75), "PENDING", "Safe to close", "uploaded")
+        played.check_told(played.run("--wait", "4s", code=75), "PENDING", "Safe to close", "uploaded")
         assert (1, 0) == (played.accepted(operation="files.create"), played.accepted())
         played.simulator.clear_faults()
         played.resume()

@@ -154,7 +154,7 @@ def test_create_whose_listing_cannot_be_completed(tmp_path_factory: Folders) -> 
     faults = [fault("batches.create", 1, "reset_after"), UNLISTED]
     with scene(tmp_path_factory.mktemp("unlisted"), *faults) as played:
         played.prepare(1)
-        done = played.run("--wait", "3s", code=75)
+        done = played.run("--wait", "5s", code=75)
         assert (1, 1) == (len(played.exchanges(1, "batches.create")), played.accepted())
         assert {500} == set(played.statuses(1, "batches.list"))
         played.simulator.clear_faults()
@@ -171,7 +171,7 @@ def test_create_whose_listing_cannot_be_completed_and_a_person_declares_it_lost(
     faults = [fault("batches.create", 1, "reset_before"), UNLISTED]
     with scene(tmp_path_factory.mktemp("lost"), *faults) as played:
         played.prepare(1)
-        played.run("--wait", "1s", code=75)
+        played.run("--wait", "5s", code=75)
         assert 0 == played.accepted()
         played.resume("--declare-lost", "1")
         played.check_complete(1)
@@ -244,7 +244,7 @@ def test_create_answers_429_with_a_long_retry_after(tmp_path_factory: Folders) -
         fault("batches.create", 1, error(429, "rate_limit", headers={"retry-after": "86400"})),
     ) as played:
         played.prepare(1)
-        played.check_told(played.run("--wait", "1s", code=75), "PENDING", "HTTP 429")
+        played.check_told(played.run("--wait", "30s", code=75), "PENDING", "HTTP 429")
         played.resume("--wait", "1s", code=75)
         played.resume("--no-wait", code=75)
         (create,) = played.exchanges(1, "batches.create")
