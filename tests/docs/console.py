@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.docs.conftest import elspeth
 
 TESTED = "<!-- tested -->"
-_ANYTHING = r"^\.\.\.$|\.\.\.(?=\)$)"
+_ANYTHING = r"\.\.\.(?=\)?$)"
 _VARIABLE = (
     (re.compile(r"\b01[0-9a-hjkmnp-tv-z]{11}\b"), "RUN"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "HASH"),
@@ -20,7 +20,7 @@ _VARIABLE = (
 
 @dataclass(frozen=True)
 class Step:
-    """A command of a page and the lines that it prints; ``...`` stands for any lines, ``...)`` for any words."""
+    """A command of a page and the lines that it prints; ``...`` at the end of a line stands for any words or lines."""
 
     command: str
     expected: str

@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 from tests.docs.conftest import DOCS, elspeth
+from tests.docs.console import matches, steps
 
 from elspeth.core.config import OptionsContext, parse_options
 from elspeth.plugins.registry import Registry
@@ -67,3 +68,24 @@ def test_a_new_pipeline_goes_to_azure_by_the_lines_of_the_page(tmp_path: Path) -
 
     assert len(changed) == 3
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_two_runs_are_compared_as_shown(tmp_path: Path) -> None:
+    page = DOCS / "how-to" / "compare-two-runs.md"
+    ((removed, added),) = re.findall(r"^-( .*)\n\+( .*)$", page.read_text(), re.MULTILINE)
+    folder, first, count = tmp_path, "", 0
+    for step in steps(page):
+        if step.command == "cd labels":
+            folder = tmp_path / "labels"
+            continue
+        words = [first if word == "RUN" else word for word in step.command.split()[1:]]
+        done = elspeth(*words, folder=folder)
+        assert done.returncode == (1 if words[0] == "diff" else 0), done.stderr
+        assert matches(step.expected, done.stdout), f"{step.command}\n{done.stdout}"
+        count += 1
+        if words[0] == "run" and not first:
+            first = elspeth("runs", folder=folder).stdout.split("\t")[0]
+            pipeline = folder / "pipeline.yaml"
+            assert removed in pipeline.read_text()
+            pipeline.write_text(pipeline.read_text().replace(removed, added))
+    assert count == 6

@@ -34,9 +34,9 @@ def explain_row(
 ) -> Explanation:
     """Explains a row by index or by key; raises `TrailError` when a hash does not fit."""
     lineage = Lineage(reader, run)
-    if row is None:
-        row = lineage.row_of_key(key or "")
-    return Explanation(lineage.explain(row))
+    if row is not None:
+        return Explanation(lineage.explain(row))
+    return Explanation(lineage.explain(lineage.row_of_key(key or ""), key=key))
 
 
 def _lines(content: dict[str, Any]) -> Iterator[str]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from elspeth.contracts import ElspethError, PipelineError, dollars
 
-__all__ = ["age", "note", "print_error", "print_json", "print_text", "status_lines"]
+__all__ = ["age", "note", "print_error", "print_json", "print_json_lists", "print_text", "status_lines"]
 
 _US = 1_000_000
 SIMULATED = "SIMULATED ANSWERS"
@@ -24,6 +24,17 @@ def print_text(text: str) -> None:
 def print_json(value: Mapping[str, Any]) -> None:
     """A result as one JSON object."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def print_json_lists(head: Mapping[str, Any], lists: Mapping[str, Iterable[Any]]) -> None:
+    """A result as one JSON object whose last members are lists, written as they are read: they may be long."""
+    sys.stdout.write(json.dumps(head, ensure_ascii=False)[:-1])
+    for name, entries in lists.items():
+        sys.stdout.write(f", {json.dumps(name)}: [")
+        for number, entry in enumerate(entries):
+            sys.stdout.write((", " if number else "") + json.dumps(entry, ensure_ascii=False))
+        sys.stdout.write("]")
+    sys.stdout.write("}\n")
 
 
 def note(text: str) -> None:

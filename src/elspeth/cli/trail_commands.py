@@ -1,4 +1,7 @@
-"""The commands that read the trail: ``status``, ``runs``, ``explain``, ``calls``, ``call``, ``payload``."""
+"""The commands that read the trail.
+
+``status``, ``runs``, ``explain``, ``diff``, ``calls``, ``call``, ``payload``, ``export``.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,20 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from elspeth.cli.output import print_json, print_text, status_lines
+from elspeth.cli.output import print_json, print_json_lists, print_text, status_lines
 from elspeth.contracts import UsageError
 
 if TYPE_CHECKING:
+    from elspeth.app.comparison import Comparison
     from elspeth.core.landscape import LandscapeReader
 
 __all__ = ["register"]
+
+ROWS_SHOWN = 20
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, a prefix of it, or latest.")]
 DbOption = Annotated[str | None, typer.Option("--db", metavar="URL", help="The trail's database.")]
@@ -29,9 +35,11 @@ def register(app: typer.Typer) -> None:
     app.command("status")(status)
     app.command("runs")(runs)
     app.command("explain")(explain)
+    app.command("diff")(diff)
     app.command("calls")(calls)
     app.command("call")(call)
     app.command("payload")(payload)
+    app.command("export")(export)
 
 
 @contextmanager
@@ -77,12 +85,18 @@ def explain(
     run: RunArgument = "latest",
     row: Annotated[int | None, typer.Option("--row", min=0, metavar="N", help="The row's 0-based index.")] = None,
     key: Annotated[str | None, typer.Option("--key", metavar="K", help="The row's key.")] = None,
+    all_runs: Annotated[
+        bool, typer.Option("--all-runs", help="With --key: what became of it in every run, and what was asked again.")
+    ] = False,
     db: DbOption = None,
     json: JsonOption = False,
 ) -> None:
     """One row from source to sink: inputs, outputs, the exact prompt and reply, every hash checked."""
     from elspeth.app.explanation import explain_row
 
+    if all_runs:
+        _explain_in_all_runs(run, row, key, db, as_json=json)
+        return
     if (row is None) == (key is None):
         raise UsageError("explain needs --row N or --key K")
     with _reader(db) as reader:
@@ -91,6 +105,67 @@ def explain(
         print_json(found.to_dict())
     else:
         print_text(str(found))
+
+
+def _explain_in_all_runs(run: str, row: int | None, key: str | None, db: str | None, *, as_json: bool) -> None:
+    from elspeth.app.appearances import explain_key
+
+    if key is None or row is not None:
+        raise UsageError("explain --all-runs needs --key K", hint="A row's index names another row in another source.")
+    if run != "latest":
+        raise UsageError("explain takes a run or --all-runs, not both")
+    with _reader(db) as reader, reader.snapshot():
+        found = explain_key(reader, key)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        print_text(str(found))
+
+
+def diff(
+    a: Annotated[str, typer.Argument(metavar="A", help="A run's id, a prefix of it, or latest.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The run to compare it with.")],
+    limit: Annotated[
+        int, typer.Option("--limit", min=0, metavar="N", help="Show the first N rows of each sort.")
+    ] = ROWS_SHOWN,
+    db: DbOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Two runs compared by row, output, configuration, code and cost; exit 1 when the outputs differ."""
+    from elspeth.app.comparison import compare_runs
+
+    with _reader(db) as reader, reader.snapshot():
+        found = compare_runs(reader, reader.run(a), reader.run(b), keep=limit)
+        if json:
+            print_json_lists(
+                found.content, {"differing": found.differing(), "only_a": found.only_a(), "only_b": found.only_b()}
+            )
+        else:
+            _print_comparison(found)
+    if not found.is_same:
+        raise typer.Exit(1)
+
+
+def _print_comparison(found: Comparison) -> None:
+    from elspeth.cli.comparison import head_lines, lone_row_line, row_lines
+
+    for line in head_lines(found.content):
+        print_text(line)
+    rows, shown = found.content["rows"], found.shown
+    if rows["differ"]:
+        print_text(f"\nrows that differ, A -> B{_first_of(shown['differ'], rows['differ'])}")
+        for row in found.differing():
+            for line in row_lines(row):
+                print_text(line)
+    for sort, alone in (("only_a", found.only_a()), ("only_b", found.only_b())):
+        if rows[sort]:
+            print_text(f"\nrows only in {sort[-1].upper()}{_first_of(shown[sort], rows[sort])}")
+            for row in alone:
+                print_text(lone_row_line(row))
+
+
+def _first_of(shown: int, whole: int) -> str:
+    return "" if shown == whole else f" (the first {shown:,} of {whole:,}; --limit shows more)"
 
 
 def calls(
@@ -109,21 +184,13 @@ def calls(
         header = reader.run(run)
         found = reports.calls(reader, header, status=status, operation=operation, batch=batch, step=step)
         if json:
-            _print_calls_json(header.run_id, found)
+            print_json_lists({"schema_version": 1, "run": header.run_id}, {"calls": found})
             return
         for entry in found:
             http = entry["http_status"] if entry["http_status"] is not None else "-"
             columns = [entry["call_id"], entry["operation"], entry["status"], http, f"{entry['latency_ms']:.1f}ms"]
             columns += [entry["request_hash"], entry["response_hash"] or "-"]
             print_text("\t".join(str(column) for column in columns))
-
-
-def _print_calls_json(run_id: str, found: Iterator[dict[str, Any]]) -> None:
-    """One object, written as it is read: a run may have a great many calls."""
-    sys.stdout.write(f'{{"schema_version": 1, "run": {jsonlib.dumps(run_id)}, "calls": [')
-    for number, entry in enumerate(found):
-        sys.stdout.write((", " if number else "") + jsonlib.dumps(entry, ensure_ascii=False))
-    sys.stdout.write("]}\n")
 
 
 def call(
@@ -157,3 +224,30 @@ def payload(
         for chunk in payload_chunks(reader, sha256):
             sys.stdout.buffer.write(chunk)
     sys.stdout.buffer.flush()
+
+
+def export(
+    run: RunArgument = "latest",
+    to: Annotated[str, typer.Option("--to", metavar="PATH", help="The file to write; - is stdout.")] = "",
+    format: Annotated[str, typer.Option("--format", metavar="FORMAT", help="jsonl.")] = "jsonl",
+    payloads: Annotated[bool, typer.Option("--payloads", help="Add the payloads: text, or base64.")] = False,
+    db: DbOption = None,
+) -> None:
+    """The whole trail of a run as JSON lines."""
+    from elspeth.app.export import export_file, export_lines, write_lines
+
+    if format != "jsonl":
+        is_known = format == "bundle"
+        raise UsageError(
+            "bundles are not in this version" if is_known else f"there is no format {format!r}",
+            hint="Use --format jsonl.",
+        )
+    if not to:
+        raise UsageError("export needs --to PATH", hint="--to - writes to stdout.")
+    with _reader(db) as reader, reader.snapshot():
+        header = reader.run(run)
+        if to == "-":
+            write_lines(export_lines(reader, header, with_payloads=payloads), sys.stdout)
+            return
+        count = export_file(reader, header, Path(to), with_payloads=payloads)
+    print_text(f"run {header.run_id}: {count:,} lines in {to}")

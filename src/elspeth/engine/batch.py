@@ -20,7 +20,7 @@ from elspeth.contracts import BatchPhase, RowError, TokenEstimate, TrailError
 from elspeth.core.landscape import LandscapeReader
 from elspeth.core.landscape.reader import read_json, read_word
 
-__all__ = ["Batch", "custom_id", "fold_batches", "has_counts", "open_intents", "unanswered"]
+__all__ = ["Batch", "custom_id", "fold_batches", "has_counts", "open_intents", "tokens_of", "unanswered"]
 
 _MAY_BE_UNSURE = frozenset({BatchPhase.SEALED, BatchPhase.READY})
 INPUT_COUNTS = ("prompt_tokens", "input_tokens")
@@ -120,10 +120,8 @@ class Batch:
     @property
     def tokens_used(self) -> tuple[int, int]:
         """Tokens in and out, as the provider counts them."""
-        models = self.usage.values()
-        return sum(_first(counts, INPUT_COUNTS) for counts in models), sum(
-            _first(counts, OUTPUT_COUNTS) for counts in models
-        )
+        used = [tokens_of(counts) for counts in self.usage.values()]
+        return sum(into for into, _ in used), sum(out for _, out in used)
 
 
 def fold_batches(reader: LandscapeReader, run_no: int) -> list[Batch]:
@@ -186,5 +184,10 @@ def unanswered(batch: Batch) -> RowError:
     return RowError(code="unanswered", message=f"batch {batch.number} ended without an answer for this row")
 
 
-def _first(counts: Mapping[str, int], names: tuple[str, ...]) -> int:
-    return next((counts[name] for name in names if name in counts), 0)
+def tokens_of(counts: Mapping[str, Any]) -> tuple[int, int]:
+    """Tokens in and out of a provider's counts, whichever names they have; a count that is not there is nothing."""
+    return _first(counts, INPUT_COUNTS), _first(counts, OUTPUT_COUNTS)
+
+
+def _first(counts: Mapping[str, Any], names: tuple[str, ...]) -> int:
+    return next((int(counts[name]) for name in names if name in counts), 0)

@@ -50,8 +50,8 @@ class Lineage:
             )
         return int(found[0][0])
 
-    def explain(self, index: int) -> dict[str, Any]:
-        """One row as a JSON object, in the shape of ``explain --json``."""
+    def explain(self, index: int, *, key: str | None = None) -> dict[str, Any]:
+        """One row as a JSON object, in the shape of ``explain --json``; a ``key`` that is known is not looked up."""
         if not self._reader.query("SELECT 1 FROM rows WHERE run_no = ? AND row_index = ?", self._run.run_no, index):
             ((count,),) = self._reader.query("SELECT COUNT(*) FROM rows WHERE run_no = ?", self._run.run_no)
             raise MissingTrailError(
@@ -64,14 +64,19 @@ class Lineage:
             "run": self._run.run_id,
             "pipeline": self._run.pipeline,
             "simulated": self._reader.is_simulated(self._run),
-            "row": self._source_row(row),
+            "row": self._source_row(row, key),
             "steps": list(self._steps(row)),
             "outcomes": self._outcomes(index),
         }
 
-    def _source_row(self, row: TrailRow) -> dict[str, Any]:
-        keys = self._key(row.index)
-        shown: dict[str, Any] = {"index": row.index, "line": row.line, "key": keys}
+    def steps(self, index: int) -> list[dict[str, Any]]:
+        """What each step made of a row, in the same shape; nothing for a record that never became one."""
+        (row,) = self._rows.fetch([index])
+        return list(self._steps(row))
+
+    def _source_row(self, row: TrailRow, key: str | None) -> dict[str, Any]:
+        known = self._key(row.index) if key is None else key
+        shown: dict[str, Any] = {"index": row.index, "line": row.line, "key": known}
         if row.is_rejected:
             raw = self._rows.raw(row)
             error = row.states[0].error
@@ -87,9 +92,7 @@ class Lineage:
 
     def _key(self, index: int) -> str | None:
         """The row's key. Keys are clustered by key, so a run without any is told apart first."""
-        source = json.loads(self._run.config_json).get("source", {})
-        field = source.get("key")
-        if field is None:
+        if self._run.key_field is None:
             return None
         found = self._reader.query(
             "SELECT key FROM row_keys WHERE run_no = ? AND row_index = ?", self._run.run_no, index

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -49,6 +50,12 @@ class RunHeader:
     row_limit: int | None
     sample: Sample | None
 
+    @property
+    def key_field(self) -> str | None:
+        """The field that names rows, where the pipeline's source has one."""
+        field: str | None = json.loads(self.config_json).get("source", {}).get("key")
+        return field
+
 
 def read_word(enum: type[W], value: object, place: str) -> W:
     """The member with that number; raises `TrailError` with the place for any other."""
@@ -85,9 +92,9 @@ class LandscapeReader:
             raise TrailError(f"{self.database} cannot be read: {error}") from error
 
     def stream(self, sql: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
-        """The results of a statement, one by one."""
+        """The results of a statement, one by one. May be dropped half-way, even after the connection is closed."""
         try:
-            yield from self.connection.execute(sql, parameters)
+            yield from iter(self.connection.execute(sql, parameters).fetchone, None)
         except sqlite3.DatabaseError as error:
             raise TrailError(f"{self.database} cannot be read: {error}") from error
 
@@ -100,6 +107,15 @@ class LandscapeReader:
                 yield dict(zip(names, record, strict=True))
         except sqlite3.DatabaseError as error:
             raise TrailError(f"{self.database} cannot be read: {error}") from error
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Within the block every statement sees the same records, whatever a live run adds meanwhile."""
+        self.query("BEGIN")
+        try:
+            yield
+        finally:
+            self.query("COMMIT")
 
     def run(self, reference: str) -> RunHeader:
         """The run that ``latest``, an id or a unique prefix of one names."""

@@ -12,7 +12,20 @@ updated or deleted: triggers stop accidents, verification finds the rest.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from elspeth.contracts.enums import (
+    BatchPhase,
+    CallStatus,
+    CallType,
+    FileRole,
+    NodeKind,
+    Outcome,
+    PayloadClass,
+    RunStatus,
+    StateStatus,
+    Word,
+)
 
 __all__ = ["EVIDENCE", "SCHEMA_VERSION", "TABLES", "Column", "Table", "create_statements", "table"]
 
@@ -21,12 +34,21 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: ``kind`` is INTEGER, TEXT or BLOB; times are microseconds since the epoch, UTC."""
+    """A column: ``kind`` is INTEGER, TEXT or BLOB; times are microseconds since the epoch, UTC.
+
+    ``words`` is the closed vocabulary whose numbers it holds, if it holds such numbers.
+    """
 
     name: str
     kind: str
     meaning: str
     is_required: bool = True
+    words: type[Word] | None = None
+
+    @property
+    def is_json(self) -> bool:
+        """Whether its text is one line of JSON."""
+        return self.name.endswith("_json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +78,12 @@ def _blob(name: str, meaning: str) -> Column:
     return Column(name, "BLOB", meaning)
 
 
+def _word(name: str, words: type[Word], meaning: str = "") -> Column:
+    return Column(name, "INTEGER", words.__name__ + meaning, words=words)
+
+
 def _maybe(column: Column) -> Column:
-    return Column(column.name, column.kind, column.meaning, is_required=False)
+    return replace(column, is_required=False)
 
 
 _RUN = _integer("run_no", "the run's number in this database")
@@ -100,7 +126,7 @@ TABLES: tuple[Table, ...] = (
             _integer("event_no", "0-based"),
             _COMMIT,
             _AT,
-            _integer("status", "RunStatus"),
+            _word("status", RunStatus),
             _text("host", "the machine that wrote it"),
             _integer("pid", "the process that wrote it"),
             _text("code_version", "version of elspeth that wrote it"),
@@ -128,7 +154,7 @@ TABLES: tuple[Table, ...] = (
             _NODE,
             _COMMIT,
             _text("name", "the step's or sink's name"),
-            _integer("kind", "NodeKind"),
+            _word("kind", NodeKind),
             _maybe(_text("plugin", "the plugin's name; none for a gate")),
             _maybe(_text("expression", "a gate's expression")),
             _text("fields_json", "the fields that rows have after this node (a sink: before it), with types"),
@@ -181,7 +207,7 @@ TABLES: tuple[Table, ...] = (
             _NODE,
             _integer("attempt", "0-based attempt at this node"),
             _COMMIT,
-            _integer("status", "StateStatus"),
+            _word("status", StateStatus),
             _maybe(_text("route", "the label that a gate chose")),
             _maybe(_blob("output_hash", "SHA-256 of the row's bytes after the node; none: unchanged")),
             _integer("started_us", "microseconds after the run's opening; that of the micro-batch"),
@@ -198,7 +224,7 @@ TABLES: tuple[Table, ...] = (
             _ROW,
             _PATH,
             _COMMIT,
-            _integer("outcome", "Outcome"),
+            _word("outcome", Outcome),
             _maybe(_integer("step_no", "the node that decided it; none when it simply came to the end")),
             _maybe(_integer("sink_no", "the sink it was written to; none: discarded, still recorded")),
             _maybe(_integer("sink_line", "1-based line of the sink's file at which it begins")),
@@ -236,11 +262,11 @@ TABLES: tuple[Table, ...] = (
             _maybe(_NODE),
             _maybe(_BATCH),
             _maybe(_ROW),
-            _integer("call_type", "CallType"),
+            _word("call_type", CallType),
             _text("operation", "files.create, files.retrieve, batches.create, ..."),
             _maybe(_text("method", "HTTP method")),
             _maybe(_text("url", "the URL, secrets replaced")),
-            _integer("status", "CallStatus"),
+            _word("status", CallStatus),
             _maybe(_integer("http_status", "HTTP status, when there was an answer")),
             _integer("started_at", "when the request was begun"),
             _integer("latency_us", "microseconds until the answer's last byte or the failure"),
@@ -280,7 +306,7 @@ TABLES: tuple[Table, ...] = (
             _COMMIT,
             _AT,
             _text("event", "sealed, uploaded, ready, created, polled, ended, harvested, ..."),
-            _integer("phase", "BatchPhase after the event"),
+            _word("phase", BatchPhase, " after the event"),
             _text("detail_json", "the facts, as JSON"),
         ),
         ("run_no", "batch_no", "event_no"),
@@ -293,7 +319,7 @@ TABLES: tuple[Table, ...] = (
             _ROW,
             _PATH,
             _BATCH,
-            _integer("role", "FileRole: request, output or error file"),
+            _word("role", FileRole, ": request, output or error file"),
             _COMMIT,
             _SEGMENT,
             _integer("position", "0-based line number in the file"),
@@ -310,10 +336,10 @@ TABLES: tuple[Table, ...] = (
             _RUN,
             _SEGMENT,
             _COMMIT,
-            _integer("class", "PayloadClass: rows, calls or files"),
+            _word("class", PayloadClass, ": rows, calls or files"),
             _text("name", "file name within the run's payload folder"),
             _maybe(_BATCH),
-            _maybe(_integer("role", "FileRole, when it is a file of a batch")),
+            _maybe(_word("role", FileRole, ", when it is a file of a batch")),
         ),
         ("run_no", "segment_no"),
     ),

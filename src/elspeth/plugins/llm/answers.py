@@ -31,7 +31,7 @@ from elspeth.plugins.llm.strict_schema import compiled
 if TYPE_CHECKING:
     import jsonschema_rs
 
-__all__ = ["AnswerReader", "AnswerShape", "line_id"]
+__all__ = ["AnswerReader", "AnswerShape", "line_id", "line_usage"]
 
 _decode = msgspec.json.Decoder().decode
 _RETRYABLE_STATUS = {408: "timeout", 429: "rate_limited"}
@@ -97,6 +97,14 @@ def line_id(line: bytes) -> str | None:
     """The ``custom_id`` of a line; None exactly when `AnswerReader.read` gives none."""
     record = _record(line)
     return None if isinstance(record, RowError) else record["custom_id"]
+
+
+def line_usage(line: bytes) -> dict[str, Any] | None:
+    """The token counts that a line of a result file tells, whatever its verdict; None when it tells none."""
+    record = _record(line)
+    response = None if isinstance(record, RowError) else record.get("response")
+    body = _opened(response.get("body")) if isinstance(response, dict) else None
+    return _usage(body.get("usage")) if isinstance(body, dict) else None
 
 
 class AnswerReader:
