@@ -2,6 +2,7 @@
 
     ElspethError
     ├── UsageError              the command or its arguments are wrong                 exit 2
+    │   └── KeyFileError        a key cannot be read, or is not kept as a secret must be
     ├── PipelineError           the pipeline file is wrong; holds every Diagnostic      exit 2
     ├── RunError                a run cannot go on; permanent until somebody acts       exit 3
     │   ├── SourceError         the source is missing, unreadable or not the one before
@@ -15,6 +16,7 @@
     ├── StoppedError            the process was asked to stop; everything is saved      exit 130, 143
     ├── TrailError              what was read back from the Landscape is not sound      exit 3
     │   └── MissingTrailError   there is no such database, run, call or payload         exit 2
+    ├── NoteError               a signed note or checkpoint is malformed or forged      exit 3
     └── ProviderError           a provider's failure, translated at the boundary
         ├── TransientError      safe to try again later
         │   └── RateLimitedError    with the time after which to try
@@ -43,8 +45,10 @@ __all__ = [
     "Diagnostic",
     "ElspethError",
     "ErrorRateError",
+    "KeyFileError",
     "MissingTrailError",
     "NotFoundError",
+    "NoteError",
     "OutcomeUnknownError",
     "PipelineError",
     "ProviderError",
@@ -80,6 +84,10 @@ class UsageError(ElspethError):
     """The command line or a call of the Python API makes no sense."""
 
     exit_code = 2
+
+
+class KeyFileError(UsageError):
+    """A signing or verifier key is malformed, missing, or kept where others can read it; its secret is never shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +198,10 @@ class MissingTrailError(TrailError):
     """There is no such database, run, call or payload."""
 
     exit_code = 2
+
+
+class NoteError(ElspethError):
+    """A signed note or checkpoint is malformed, or a signature on it does not fit its text."""
 
 
 class ProviderError(ElspethError):
