@@ -14,6 +14,7 @@ from elspeth.core.landscape import (
     LandscapeReader,
     LandscapeRecorder,
     NewRun,
+    Signing,
     create_database,
     create_run,
     open_journal,
@@ -42,7 +43,7 @@ class Desk:
         run_no = create_run(database, new, clock=clock)
         self.reader = LandscapeReader(database)
         run = self.reader.run_numbered(run_no)
-        self.journal = open_journal(self.reader, run, clock=clock)
+        self.journal = open_journal(self.reader, run, clock=clock, signing=Signing.throwaway(database))
         recorder = LandscapeRecorder(self.journal, run_id=run.run_id, started_at=run.started_at, code_version="1")
         self.redactor = Redactor()
         self.context = StepContext(step="ask", node_no=1, recorder=recorder, redactor=self.redactor, clock=clock)

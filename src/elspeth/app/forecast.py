@@ -37,6 +37,7 @@ from elspeth.core.landscape import (
     LandscapeReader,
     LandscapeRecorder,
     NewRun,
+    Signing,
     create_database,
     create_run,
     open_journal,
@@ -312,7 +313,7 @@ def _scratch_trail(pipeline: str) -> Iterator[tuple[LandscapeReader, LandscapeRe
         )
         with LandscapeReader(database) as reader:
             run = reader.run_numbered(create_run(database, new, clock=clock))
-            journal = open_journal(reader, run, clock=clock)
+            journal = open_journal(reader, run, clock=clock, signing=Signing.throwaway(database))
             try:
                 yield (
                     reader,

@@ -20,6 +20,7 @@ from typing import Any
 
 from elspeth import __version__
 from elspeth.app.composition import PRICE_HINT, Beginning, build_plan, needs_simulator, secrets_of
+from elspeth.app.keys import signing_key
 from elspeth.app.simulation import SimulatorProcess
 from elspeth.app.state import State, database_path
 from elspeth.contracts import (
@@ -45,6 +46,8 @@ from elspeth.core.landscape import (
     Payloads,
     RunHeader,
     Sample,
+    SealFolder,
+    Signing,
     create_database,
     create_run,
     open_journal,
@@ -120,6 +123,7 @@ def start_run(
     create_database(database)
     state.point_to(database)
     with LandscapeReader(database) as reader:
+        SealFolder.beside(database).require_current(reader)
         if key is not None and (known := reader.run_with_key(pipeline.name, key)) is not None:
             return resume_run(known.run_id, state=state, conditions=conditions, db=str(database))
         if not allow_second:
@@ -146,6 +150,7 @@ def resume_run(reference: str, *, state: State, conditions: Conditions, db: str 
     database = state.to_read(db, conditions.environ)
     registry = Registry()
     with LandscapeReader(database) as reader:
+        SealFolder.beside(database).require_current(reader)
         run = reader.run(reference)
         status, detail = reader.status(run.run_no)
         if status is RunStatus.COMPLETED:
@@ -214,6 +219,7 @@ class _Work:
         self._conditions = conditions
         self._redactor = Redactor(secrets)
         self._clock = SystemClock(conditions.stop)
+        self._signing = Signing(key=signing_key(conditions.environ), folder=SealFolder.beside(reader.database))
 
     def execute(self, *, first: Plan | None) -> RunResult:
         """Executes under the run's lock; ``first`` is the plan of a run that is new, if it is made already."""
@@ -268,6 +274,8 @@ class _Work:
             )
             stack.callback(orchestrator.close)
             summary = orchestrator.execute()
+            recorder.journal.seal(RunStatus.COMPLETED.word)
+            recorder.journal.drain()
         if simulator is not None:
             simulator.forget()
         return summary
@@ -289,7 +297,7 @@ class _Work:
         return next((one for one in (told, before, self._pipeline.limits.max_cost_usd) if one is not None), None)
 
     def _recorder(self) -> LandscapeRecorder:
-        journal = open_journal(self._reader, self._run, clock=self._clock)
+        journal = open_journal(self._reader, self._run, clock=self._clock, signing=self._signing)
         last = self._reader.frontier(self._run.run_no)
         journal.checkpoint_with(lambda: last, {})
         return LandscapeRecorder(
@@ -339,6 +347,8 @@ class _Work:
         try:
             recorder.add_run_event(status, detail)
             recorder.journal.commit_durably()
+            recorder.journal.seal(status.word)
+            recorder.journal.drain()
         finally:
             recorder.journal.close()
 

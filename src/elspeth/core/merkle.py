@@ -22,6 +22,7 @@ from typing import Final
 
 __all__ = [
     "EMPTY_ROOT",
+    "LEAF_PREFIX",
     "CompactTree",
     "check_consistency",
     "consistency_path",
@@ -34,13 +35,16 @@ __all__ = [
 
 _HASH_BYTES: Final = 32
 
+LEAF_PREFIX: Final = b"\x00"
+"""What stands before the data of a leaf when it is hashed: it keeps leaves and nodes apart."""
+
 EMPTY_ROOT: Final = hashlib.sha256().digest()
 """The root of the tree without leaves."""
 
 
 def leaf_hash(data: bytes) -> bytes:
-    """The hash of a leaf; the byte 0 before it keeps leaves and nodes apart."""
-    return hashlib.sha256(b"\x00" + data).digest()
+    """The hash of a leaf."""
+    return hashlib.sha256(LEAF_PREFIX + data).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:

@@ -31,7 +31,7 @@ from elspeth.contracts import (
 )
 from elspeth.core.calls import NetworkGuard, Redactor
 from elspeth.core.landscape import LandscapeReader, LandscapeRecorder, RunHeader
-from elspeth.core.landscape.journal import PART_EXTENT
+from elspeth.core.landscape.commit import PART_EXTENT
 from elspeth.core.landscape.tally import count_outcomes, count_usage, describe_outcomes
 from elspeth.core.payloads import Extent
 from elspeth.engine.admission import Admission

@@ -8,7 +8,6 @@ from the trail.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any, BinaryIO
 
 from elspeth.contracts import LineSink, Outcome, Row, SinkError, WrittenBatch
 from elspeth.core.canonical import compact_json, decode_json
-from elspeth.core.payloads import Extent, PartFile
+from elspeth.core.payloads import Extent, PartFile, sync_folder
 from elspeth.engine.plan import ERROR_FIELD, SinkPlan
 from elspeth.engine.tokens import Arrival
 
@@ -143,7 +142,7 @@ class Output:
                 )
             if source == self.part_path:
                 self.part_path.replace(self.path)
-                _sync_folder(self.path.parent)
+                sync_folder(self.path.parent)
         except OSError as error:
             raise SinkError(
                 f"the output {self.path} cannot be finished: {error.strerror or error}",
@@ -155,11 +154,3 @@ class Output:
 def _holds(file: BinaryIO, extent: Extent) -> bool:
     file.seek(extent.start)
     return hashlib.sha256(file.read(extent.length)).digest() == extent.sha256
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -24,6 +24,7 @@ from elspeth.core.landscape import (
     LandscapeRecorder,
     NewRun,
     Payloads,
+    Signing,
     create_database,
     create_run,
     open_journal,
@@ -287,7 +288,7 @@ def trail(tmp_path: Path) -> Iterator[Trail]:
     run_no = create_run(database, new, clock=FakeClock())
     with LandscapeReader(database) as reader:
         run = reader.run_numbered(run_no)
-        journal = open_journal(reader, run, clock=FakeClock())
+        journal = open_journal(reader, run, clock=FakeClock(), signing=Signing.throwaway(database))
         recorder = LandscapeRecorder(journal, run_id=run.run_id, started_at=run.started_at, code_version="0")
         yield Trail(database, recorder, reader, Payloads(reader, run))
         journal.close()

@@ -27,7 +27,7 @@ new = NewRun(
 number = create_run(folder / "a.db", new, clock=FakeClock())
 with LandscapeReader(folder / "a.db") as reader:
     run = reader.run_numbered(number)
-    journal = open_journal(reader, run, clock=FakeClock())
+    journal = open_journal(reader, run, clock=FakeClock(), signing=Signing.throwaway(folder / "a.db"))
     calls = LandscapeRecorder(journal, run_id=run.run_id, started_at=0, code_version="0").calls
     with NetworkGuard() as guard:
         import openai

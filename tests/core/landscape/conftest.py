@@ -16,6 +16,7 @@ from elspeth.core.landscape import (
     LandscapeRecorder,
     NewRun,
     RunHeader,
+    Signing,
     create_database,
     create_run,
     open_journal,
@@ -56,7 +57,7 @@ class Trail:
         return self.readers[-1]
 
     def recorder(self, run: RunHeader) -> LandscapeRecorder:
-        journal = open_journal(self.reader(), run, clock=self.clock)
+        journal = open_journal(self.reader(), run, clock=self.clock, signing=Signing.throwaway(self.database))
         self.journals.append(journal)
         return LandscapeRecorder(journal, run_id=run.run_id, started_at=run.started_at, code_version="0")
 

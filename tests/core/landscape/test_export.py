@@ -102,7 +102,8 @@ def test_what_the_run_is_comes_first_then_commit_by_commit_in_the_order_of_the_t
     parsed = [json.loads(line) for line in lines_of(exported)]
     tables = [name for name, _ in groupby(record["table"] for record in parsed)]
     assert FIRST == tables[: len(FIRST)]
-    rest = [record for record in parsed if record["table"] not in FIRST]
+    assert "seals" == tables[-1]
+    rest = [record for record in parsed if record["table"] not in {*FIRST, "seals"}]
     positions = {entry.name: number for number, entry in enumerate(TABLES)}
     places = [(record["commit_no"], positions[record["table"]]) for record in rest]
     assert sorted(places) == places
@@ -148,7 +149,8 @@ def test_a_line_of_each_shape(trail: Trail) -> None:
         '"data_hash":"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"}'
     )
     assert lines[3].startswith('{"table":"commits","run_no":1,"commit_no":0,')
-    assert 4 == len(lines)
+    assert lines[4].startswith('{"table":"seals","run_no":1,"seal_no":0,')
+    assert 5 == len(lines)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ from elspeth.core.canonical import sha256
 from elspeth.core.payloads import PartFile
 reader = LandscapeReader(Path(sys.argv[1]))
 run = reader.run(sys.argv[2])
-journal = open_journal(reader, run, clock=SystemClock())
+journal = open_journal(reader, run, clock=SystemClock(), signing=Signing.throwaway(Path(sys.argv[1])))
 recorder = LandscapeRecorder(journal, run_id=run.run_id, started_at=run.started_at, code_version="0")
 """
 
@@ -68,7 +68,7 @@ def test_a_fixed_run_gives_exactly_these_commits(trail: Trail) -> None:
         (1, 0, 1_704_067_200_000_000, '{"next_row":0,"sinks":{"a":{"size":0},"b":2}}'),
         (1, 1, 1_704_067_201_500_000, '{"next_row":1}'),
         (1, 2, 1_704_067_201_500_000, '{"next_row":1}'),
-    ] == trail.query("SELECT * FROM commits")
+    ] == trail.query("SELECT run_no, commit_no, at, frontier_json FROM commits")
     assert [(1, 1, 1, 0), (1, 2, 4, 0)] == trail.query("SELECT commit_no, kind, file_no, start FROM extents")
     assert [(sha256(b"id\r\n"), 4)] == trail.query("SELECT hash, length FROM extents WHERE kind = 2")
     assert [(0, 0), (1, 1)] == trail.query(
@@ -181,14 +181,14 @@ def test_what_a_killed_process_wrote_but_did_not_commit_is_cut(
 ) -> None:
     run = trail.new_run()
     script = OPEN + (
-        "from elspeth.core.landscape import journal as module\n"
+        "from elspeth.core.landscape import commit as module\n"
         "part = PartFile(run.payload_folder / 'out.part', submit=journal.submit)\n"
         "journal.checkpoint_with(dict, {4: part})\n"
         "part.append(b'one\\n'); recorder.add_row_bytes([b'one'], first_row=0, last_row=0)\n"
         "recorder.add_rows([0], [1], [sha256(b'one')]); journal.commit_durably()\n"
         "part.append(b'two\\n'); recorder.add_row_bytes([b'two'], first_row=1, last_row=1)\n"
         "recorder.calls.store_body(b'lost'); recorder.add_rows([1], [2], [sha256(b'two')])\n"
-        "module._Commit._insert = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "module.Commit._insert = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "journal.commit_durably()\n"
     )
     process = python(script, trail.database, run.run_id)

@@ -276,7 +276,9 @@ def test_segments_frames_extents_and_commits(trail: Trail, recorder: LandscapeRe
         (1, 1, 1, 1, size, len(rows) - size, sha256(rows[size:])),
         (1, 1, 1, 2, 0, len(rejected), sha256(rejected)),
     ] == records(trail, "extents")
-    assert [(1, 0, START, '{"next_row":2}'), (1, 1, START, '{"next_row":2}')] == records(trail, "commits")
+    assert [(1, 0, START, '{"next_row":2}'), (1, 1, START, '{"next_row":2}')] == records(
+        trail, "commits", "run_no", "commit_no", "at", "frontier_json"
+    )
     assert {"next_row": 2} == trail.reader().frontier(run.run_no)
 
 
@@ -293,6 +295,17 @@ def test_a_record_lacks_no_column(trail: Trail, recorder: LandscapeRecorder) -> 
     assert [(1, 1, "next", 0, None)] == records(trail, "edges")
     assert [(1, 1, 0, "n", 2, None, "e", "{}", None)] == records(trail, "nodes")
     assert [(1, 1, 0, "/o", 1, A, 0)] == records(trail, "artifacts")
+
+
+def test_the_first_commit_is_sealed_and_what_is_sealed_is_not_sealed_again(
+    trail: Trail, recorder: LandscapeRecorder
+) -> None:
+    recorder.journal.commit()
+    recorder.journal.seal("pending")
+    recorder.journal.commit()
+    recorder.journal.seal("completed")
+    recorder.journal.drain()
+    assert [(1, 0, START, "opened", 1), (1, 1, START, "completed", 2)] == [seal[:5] for seal in records(trail, "seals")]
 
 
 def test_every_table_is_written_by_some_test_here() -> None:

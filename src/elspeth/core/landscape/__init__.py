@@ -5,6 +5,7 @@ from elspeth.core.landscape.journal import Journal
 from elspeth.core.landscape.reader import LandscapeReader, Payloads, RowSource, RunHeader, Sample
 from elspeth.core.landscape.recorder import BatchRecorder, CallRecorder, LandscapeRecorder
 from elspeth.core.landscape.runs import NewRun, create_run, open_journal
+from elspeth.core.landscape.seals import SealFolder, Signing
 
 __all__ = [
     "BatchRecorder",
@@ -17,6 +18,8 @@ __all__ = [
     "RowSource",
     "RunHeader",
     "Sample",
+    "SealFolder",
+    "Signing",
     "create_database",
     "create_run",
     "open_journal",

@@ -4,6 +4,10 @@ Records that share everything but the row form one group; a group is inserted by
 statement whose rows come from a JSON array and whose hashes are cut from one blob.
 That is a third of the cost of a statement with one tuple a record, and SQLite does
 it without the interpreter's lock.
+
+The lines that are hashed for the records (`leaves`) are made by group, too: what the group
+shares is encoded once. They come in layers, each with at most one line a row: a row's lines in
+the order of the layers are its lines in the order of their keys.
 """
 
 from __future__ import annotations
@@ -12,10 +16,15 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
-__all__ = ["MemberBuffer", "OutcomeBuffer", "OutcomeKind", "RowBuffer", "StateBuffer"]
+__all__ = ["Layer", "MemberBuffer", "OutcomeBuffer", "OutcomeKind", "RowBuffer", "StateBuffer"]
+
+Layer = dict[int, str]
+"""At most one line for each row, newline included."""
 
 OutcomeKind = tuple[int, int | None, int | None, str | None]
 """How a token ended: outcome, step, sink, reason."""
+
+_HASH_DIGITS = 64
 
 
 def _packed(rows: Sequence[int], lines: Sequence[int]) -> tuple[int, int, int, str]:
@@ -24,6 +33,16 @@ def _packed(rows: Sequence[int], lines: Sequence[int]) -> tuple[int, int, int, s
     power = 1 << (max(rows) - base_row).bit_length()
     distances = [(line - base_line) * power + row - base_row for row, line in zip(rows, lines, strict=True)]
     return base_row, base_line, power, json.dumps(distances)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _digits(hashes: Sequence[bytes]) -> list[str]:
+    """The hashes as hexadecimal digits."""
+    joined = b"".join(hashes).hex()
+    return [joined[at : at + _HASH_DIGITS] for at in range(0, len(joined), _HASH_DIGITS)]
 
 
 class RowBuffer:
@@ -54,6 +73,15 @@ class RowBuffer:
             base_row, base_line, power, packed = _packed(self._rows, self._lines)
             hashes = b"".join(self._hashes)
             connection.execute(self._INSERT, (run_no, base_row, power, commit_no, base_line, hashes, packed))
+
+    def layers(self) -> list[Layer]:
+        """What is hashed for each row."""
+        return [
+            {
+                row: f'["rows",{row},{line},"{digits}"]\n'
+                for row, line, digits in zip(self._rows, self._lines, _digits(self._hashes), strict=True)
+            }
+        ]
 
 
 class StateBuffer:
@@ -113,6 +141,25 @@ class StateBuffer:
                 ),
             )
 
+    def layers(self, failures: Sequence[tuple[int, int, int, str]]) -> list[Layer]:
+        """What is hashed for each row; ``failures`` are the lines of single records: node, attempt, row, line."""
+        found: dict[tuple[int, int], Layer] = {}
+        for key, (rows, hashes) in self._groups.items():
+            node_no, attempt, status, route, has_hash, started_us, duration_us = key
+            opening = f',"",{node_no},{attempt},{status},{_json(route)},'
+            ending = f",{started_us},{duration_us},null]\n"
+            if has_hash:
+                lines = [
+                    f'["node_states",{row}{opening}"{digits}"{ending}'
+                    for row, digits in zip(rows, _digits(hashes), strict=True)
+                ]
+            else:
+                lines = [f'["node_states",{row}{opening}null{ending}' for row in rows]
+            found.setdefault((node_no, attempt), {}).update(zip(rows, lines, strict=True))
+        for node_no, attempt, row, line in failures:
+            found.setdefault((node_no, attempt), {})[row] = line
+        return [layer for _, layer in sorted(found.items())]
+
 
 class OutcomeBuffer:
     """Records for `outcomes`."""
@@ -157,6 +204,21 @@ class OutcomeBuffer:
                 (run_no, base_row, power, commit_no, outcome, step_no, sink_no, base_line, reason, packed),
             )
 
+    def layers(self) -> list[Layer]:
+        """What is hashed for each row."""
+        found: Layer = {}
+        for (outcome, step_no, sink_no, reason), (rows, sink_lines) in self._groups.items():
+            opening = f',"",{outcome},{_json(step_no)},{_json(sink_no)},'
+            ending = f",{_json(reason)}]\n"
+            if sink_no is None:
+                found.update((row, f'["outcomes",{row}{opening}null{ending}') for row in rows)
+            else:
+                found.update(
+                    (row, f'["outcomes",{row}{opening}{line}{ending}')
+                    for row, line in zip(rows, sink_lines, strict=True)
+                )
+        return [found]
+
 
 class MemberBuffer:
     """Records for `batch_members`."""
@@ -198,3 +260,14 @@ class MemberBuffer:
                 self._INSERT,
                 (run_no, batch_no, role, commit_no, segment_no, b"".join(hashes), json.dumps(slices)),
             )
+
+    def layers(self) -> list[Layer]:
+        """What is hashed for each row."""
+        found: dict[tuple[int, int], Layer] = {}
+        for (batch_no, role, segment_no), (slices, hashes) in self._groups.items():
+            opening = f',"",{batch_no},{role},{segment_no},'
+            found.setdefault((batch_no, role), {}).update(
+                (row, f'["batch_members",{row}{opening}{place},{start},{length},"{digits}"]\n')
+                for (row, place, start, length), digits in zip(slices, _digits(hashes), strict=True)
+            )
+        return [layer for _, layer in sorted(found.items())]

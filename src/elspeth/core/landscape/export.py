@@ -24,7 +24,7 @@ from typing import Any
 
 from elspeth.contracts import TrailError
 from elspeth.core.canonical import compact_json, sha256
-from elspeth.core.landscape.journal import SEGMENT_EXTENT
+from elspeth.core.landscape.commit import SEGMENT_EXTENT
 from elspeth.core.landscape.reader import LandscapeReader, RunHeader, read_word
 from elspeth.core.landscape.schema import TABLES, Column, Table, table
 from elspeth.core.payloads import Frame, SegmentReader

@@ -1,9 +1,5 @@
 """The journal of a run: gathers records and makes them durable, commit by commit.
 
-1. every payload segment and every part file is synced,
-2. one transaction inserts all gathered records, the frames and extents of what was
-   appended, and the commit with the frontier that a resume starts from.
-
 A commit runs on the trail's thread while the engine goes on; `drain` waits for it.
 The engine adds the records of a micro-batch only when the whole of it has been
 computed, so the frontier, asked for at each commit, always describes exactly what
@@ -14,31 +10,23 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from elspeth.contracts import Clock
 from elspeth.core.canonical import canonical_json
-from elspeth.core.landscape.buffers import MemberBuffer, OutcomeBuffer, OutcomeKind, RowBuffer, StateBuffer
+from elspeth.core.landscape.buffers import OutcomeKind
+from elspeth.core.landscape.commit import Commit, Gathered
 from elspeth.core.landscape.schema import table
+from elspeth.core.landscape.seals import Sealer
 from elspeth.core.landscape.writer import Task, TrailWriter
-from elspeth.core.payloads import (
-    Extent,
-    Frame,
-    PartFile,
-    PayloadStore,
-    SegmentState,
-    SegmentWriter,
-    Synced,
-    sync_segments,
-)
+from elspeth.core.payloads import PartFile, PayloadStore, SegmentState
 
-__all__ = ["PART_EXTENT", "SEGMENT_EXTENT", "Counters", "Journal"]
+__all__ = ["Counters", "Journal"]
 
-SEGMENT_EXTENT = 1
-PART_EXTENT = 2
+_SEAL_EVERY_US = 60_000_000
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,18 +43,6 @@ class Counters:
     outcomes: Counter[OutcomeKind] = field(default_factory=Counter)
 
 
-@dataclass(slots=True)
-class Gathered:
-    """What the next commit will write."""
-
-    rows: RowBuffer = field(default_factory=RowBuffer)
-    states: StateBuffer = field(default_factory=StateBuffer)
-    outcomes: OutcomeBuffer = field(default_factory=OutcomeBuffer)
-    members: MemberBuffer = field(default_factory=MemberBuffer)
-    records: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
-    row_count: int = 0
-
-
 class Journal:
     """One run's writer. All methods belong to the engine's thread."""
 
@@ -77,6 +53,7 @@ class Journal:
         run_no: int,
         payload_folder: Path,
         clock: Clock,
+        sealer: Sealer,
         counters: Counters | None = None,
         segments: tuple[SegmentState, ...] = (),
     ) -> None:
@@ -86,6 +63,8 @@ class Journal:
         self.gathered = Gathered()
         self._frontier: Callable[[], Mapping[str, Any]] = dict
         self._parts: dict[int, PartFile] = {}
+        self._sealer = sealer
+        self._sealed_at = 0
         self._writer = TrailWriter(database)
         self.payloads = PayloadStore(
             payload_folder, submit=self.submit, known=segments, next_no=self.counters.segment_no
@@ -121,20 +100,29 @@ class Journal:
         """Hands everything gathered to the trail's thread; at most one commit is in flight."""
         self._writer.drain()
         self.payloads.cut_all()
-        commit = _Commit(
+        now = self.clock.now_us()
+        commit = Commit(
             run_no=self.run_no,
             number=self.commit_no,
-            at=self.clock.now_us(),
+            at=now,
             frontier=canonical_json({**self._frontier(), **self._tally()}).decode(),
             parts=dict(self._parts),
             new_segments=self.payloads.take_unrecorded(),
             segments=self.payloads.writers(),
             gathered=self.gathered,
+            sealer=self._sealer,
         )
         self.counters.commit_no += 1
         self.gathered = Gathered()
         self._writer.submit(self._in_place(commit.store))
         self.payloads.close_finished()
+        if now - self._sealed_at >= _SEAL_EVERY_US:
+            self.seal("opened" if self._sealed_at == 0 else "minute")
+
+    def seal(self, reason: str) -> None:
+        """Seals everything handed over so far, on the trail's thread; nothing happens when that is sealed already."""
+        self._sealed_at = at = self.clock.now_us()
+        self._writer.submit(lambda connection: self._sealer.seal(connection, reason=reason, at=at))
 
     def _in_place(self, store: Task) -> Task:
         """A commit that is refused when the database is no longer where it was."""
@@ -166,75 +154,3 @@ class Journal:
         self.payloads.close()
         for part in self._parts.values():
             part.close()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Commit:
-    """One commit on its way to the disk; ``store`` runs on the trail's thread."""
-
-    run_no: int
-    number: int
-    at: int
-    frontier: str
-    parts: Mapping[int, PartFile]
-    new_segments: Sequence[SegmentState]
-    segments: Sequence[tuple[int, SegmentWriter]]
-    gathered: Gathered
-
-    def store(self, connection: sqlite3.Connection) -> None:
-        synced = sync_segments(list(self.segments))
-        parts = {number: part.sync() for number, part in self.parts.items()}
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            self._insert(connection, synced, parts)
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:  # a full disk has rolled back by itself
-                connection.execute("ROLLBACK")
-            raise
-
-    def _insert(
-        self, connection: sqlite3.Connection, synced: Sequence[Synced], parts: Mapping[int, Extent | None]
-    ) -> None:
-        gathered = self.gathered
-        for buffer in (gathered.rows, gathered.states, gathered.outcomes, gathered.members):
-            buffer.flush(connection, run_no=self.run_no, commit_no=self.number)
-        for state in self.new_segments:
-            gathered.records.setdefault("segments", []).append(
-                (
-                    self.run_no,
-                    state.number,
-                    self.number,
-                    state.payload_class.value,
-                    state.name,
-                    state.batch_no,
-                    None if state.role is None else state.role.value,
-                )
-            )
-        extents = [(SEGMENT_EXTENT, one.segment_no, one.extent) for one in synced]
-        extents += [(PART_EXTENT, number, extent) for number, extent in parts.items()]
-        gathered.records["extents"] = [
-            (self.run_no, self.number, kind, number, extent.start, extent.length, extent.sha256)
-            for kind, number, extent in extents
-            if extent is not None
-        ]
-        gathered.records["frames"] = [
-            self._frame_record(one.segment_no, frame) for one in synced for frame in one.frames
-        ]
-        gathered.records["commits"] = [(self.run_no, self.number, self.at, self.frontier)]
-        for name, records in gathered.records.items():
-            marks = ", ".join("?" * len(table(name).columns))
-            connection.executemany(f"INSERT INTO {name} VALUES ({marks})", records)
-
-    def _frame_record(self, segment_no: int, frame: Frame) -> tuple[int | None, ...]:
-        return (
-            self.run_no,
-            segment_no,
-            frame.start,
-            self.number,
-            frame.size,
-            frame.stored_start,
-            frame.stored_size,
-            frame.first_row,
-            frame.last_row,
-        )

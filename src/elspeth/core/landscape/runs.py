@@ -13,6 +13,7 @@ from elspeth.core.canonical import sha256
 from elspeth.core.landscape.database import connect_writer
 from elspeth.core.landscape.journal import Counters, Journal
 from elspeth.core.landscape.reader import LandscapeReader, RunHeader, Sample, read_word
+from elspeth.core.landscape.seals import Sealer, Signing, run_tree
 from elspeth.core.landscape.tally import recorded_outcomes
 from elspeth.core.payloads import SegmentState
 
@@ -78,15 +79,31 @@ def create_run(database: Path, new: NewRun, *, clock: Clock) -> int:
     return int(run_no)
 
 
-def open_journal(reader: LandscapeReader, run: RunHeader, *, clock: Clock) -> Journal:
-    """The journal of a run, new or not: the next free numbers and where each segment ends."""
+def open_journal(reader: LandscapeReader, run: RunHeader, *, clock: Clock, signing: Signing) -> Journal:
+    """The journal of a run, new or not: the next free numbers and where each segment ends.
+
+    Raises `TrailError` when the run's seals tell of what is not in the database.
+    """
+    signing.folder.bring_up_to_date(reader, run)
     return Journal(
         database=reader.database,
         run_no=run.run_no,
         payload_folder=run.payload_folder,
         clock=clock,
+        sealer=_sealer(reader, run, signing),
         counters=_counters(reader, run.run_no),
         segments=_segments(reader, run.run_no),
+    )
+
+
+def _sealer(reader: LandscapeReader, run: RunHeader, signing: Signing) -> Sealer:
+    ((last, sealed_size),) = reader.query("SELECT MAX(seal_no), MAX(tree_size) FROM seals WHERE run_no = ?", run.run_no)
+    return Sealer(
+        signing,
+        run=run,
+        tree=run_tree(reader, run),
+        next_no=0 if last is None else last + 1,
+        sealed_size=sealed_size or 0,
     )
 
 

@@ -29,14 +29,15 @@ from elspeth.contracts.enums import (
 
 __all__ = ["EVIDENCE", "SCHEMA_VERSION", "TABLES", "Column", "Table", "create_statements", "table"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column: ``kind`` is INTEGER, TEXT or BLOB; times are microseconds since the epoch, UTC.
 
-    ``words`` is the closed vocabulary whose numbers it holds, if it holds such numbers.
+    ``words`` is the closed vocabulary whose numbers it holds, if it holds such numbers. ``is_derived``: computed
+    from the records of the commit, and so no part of what is hashed for it.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Column:
     meaning: str
     is_required: bool = True
     words: type[Word] | None = None
+    is_derived: bool = False
 
     @property
     def is_json(self) -> bool:
@@ -53,17 +55,32 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table, its columns in the order in which they are hashed, and its key."""
+    """A table, its columns in the order in which they are hashed, and its key.
+
+    ``is_of_tokens``: its records are about one token, and are hashed together with whatever else the commit says
+    of that token. ``is_signed``: its records carry a signature instead of being in a tree.
+    """
 
     name: str
     meaning: str
     columns: tuple[Column, ...]
     key: tuple[str, ...]
+    is_of_tokens: bool = False
+    is_signed: bool = False
 
     @property
     def column_names(self) -> tuple[str, ...]:
         """The columns' names, in order."""
         return tuple(column.name for column in self.columns)
+
+    @property
+    def hashed_columns(self) -> tuple[Column, ...]:
+        """The columns that make a record's line in its leaf.
+
+        The number of the run in this database and of the commit are left out: the run's id and the commit's
+        number stand in the leaf of the run's tree.
+        """
+        return tuple(column for column in self.columns if column.name not in _PLACE and not column.is_derived)
 
 
 def _integer(name: str, meaning: str) -> Column:
@@ -86,6 +103,11 @@ def _maybe(column: Column) -> Column:
     return replace(column, is_required=False)
 
 
+def _derived(column: Column) -> Column:
+    return replace(column, is_derived=True)
+
+
+_PLACE = frozenset({"run_no", "commit_no"})
 _RUN = _integer("run_no", "the run's number in this database")
 _COMMIT = _integer("commit_no", "the commit that wrote this record")
 _ROW = _integer("row_index", "0-based index of the record in the source, rejected ones counted")
@@ -185,6 +207,7 @@ TABLES: tuple[Table, ...] = (
             _blob("data_hash", "SHA-256 of the row's bytes; of a rejected record, of its raw bytes"),
         ),
         ("run_no", "row_index"),
+        is_of_tokens=True,
     ),
     Table(
         "row_keys",
@@ -196,6 +219,7 @@ TABLES: tuple[Table, ...] = (
             _ROW,
         ),
         ("run_no", "key"),
+        is_of_tokens=True,
     ),
     Table(
         "node_states",
@@ -215,6 +239,7 @@ TABLES: tuple[Table, ...] = (
             _maybe(_text("error_json", "code, message and detail of a failure")),
         ),
         ("run_no", "row_index", "path", "node_no", "attempt"),
+        is_of_tokens=True,
     ),
     Table(
         "outcomes",
@@ -231,6 +256,7 @@ TABLES: tuple[Table, ...] = (
             _maybe(_text("reason", "the code of a failure")),
         ),
         ("run_no", "row_index", "path"),
+        is_of_tokens=True,
     ),
     Table(
         "call_intents",
@@ -328,6 +354,7 @@ TABLES: tuple[Table, ...] = (
             _blob("line_hash", "SHA-256 of the line's bytes"),
         ),
         ("run_no", "row_index", "path", "batch_no", "role"),
+        is_of_tokens=True,
     ),
     Table(
         "segments",
@@ -395,8 +422,28 @@ TABLES: tuple[Table, ...] = (
             _COMMIT,
             _AT,
             _text("frontier_json", "where the run stands: source position, watermark, sinks, open batches, outcomes"),
+            _derived(_integer("leaf_count", "leaves of the commit's tree: one a token, one for each other record")),
+            _derived(_blob("root", "RFC 6962 root over the leaves")),
+            _derived(_blob("nonce", "32 random bytes from which the blinding of the leaves is stretched")),
+            _derived(_blob("leaf_hints", "the first 4 bytes of each leaf's hash: they lead to a wrong one")),
+            _derived(_text("table_checks_json", "CRC-32 over each table's lines: they lead to a wrong one")),
         ),
         ("run_no", "commit_no"),
+    ),
+    Table(
+        "seals",
+        "Signed checkpoints of a run's tree; the same notes stand in a file outside the database.",
+        (
+            _RUN,
+            _integer("seal_no", "0-based"),
+            _AT,
+            _text("reason", "opened, minute, suspended, completed, ..."),
+            _integer("tree_size", "how many commits it covers"),
+            _blob("root", "RFC 6962 root over the leaves of these commits"),
+            _text("note", "the signed note: a C2SP checkpoint"),
+        ),
+        ("run_no", "seal_no"),
+        is_signed=True,
     ),
 )
 

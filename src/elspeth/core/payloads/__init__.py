@@ -1,6 +1,6 @@
 """Verbatim bytes in append-only segments."""
 
-from elspeth.core.payloads.appended import AppendedFile, Extent, PartFile
+from elspeth.core.payloads.appended import AppendedFile, Extent, PartFile, sync_folder
 from elspeth.core.payloads.segments import (
     FRAME_BYTES,
     Frame,
@@ -27,5 +27,6 @@ __all__ = [
     "Synced",
     "content_hash",
     "parse_reference",
+    "sync_folder",
     "sync_segments",
 ]

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from elspeth.contracts import TrailError
 
-__all__ = ["PUT_BACK", "AppendedFile", "Extent", "PartFile"]
+__all__ = ["PUT_BACK", "AppendedFile", "Extent", "PartFile", "sync_folder"]
 
 PUT_BACK = "Put the file back as it was, from a copy if there is one, then resume the run."
 
@@ -114,7 +114,7 @@ def _open_at(path: Path, size: int) -> BinaryIO:
     file.truncate(size)
     file.seek(0, os.SEEK_END)
     if is_new:
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     return file
 
 
@@ -128,7 +128,8 @@ def _named(path: Path) -> Iterator[None]:
         raise
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,0 +1,141 @@
+"""One commit on its way to the disk.
+
+1. every payload segment and every part file is synced,
+2. the tree over everything that the commit says is computed (`leaves`, `commit_tree`),
+3. one transaction inserts all gathered records, the frames and extents of what was
+   appended, and the commit with its root and the frontier that a resume starts from.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from elspeth.core.landscape.buffers import MemberBuffer, OutcomeBuffer, RowBuffer, StateBuffer
+from elspeth.core.landscape.commit_tree import CommitTree, SingleRecords, tree_of
+from elspeth.core.landscape.leaves import NONCE_BYTES
+from elspeth.core.landscape.schema import TABLES, table
+from elspeth.core.landscape.seals import Sealer
+from elspeth.core.payloads import Extent, Frame, PartFile, SegmentState, SegmentWriter, Synced, sync_segments
+
+__all__ = ["PART_EXTENT", "SEGMENT_EXTENT", "Commit", "Gathered"]
+
+SEGMENT_EXTENT = 1
+PART_EXTENT = 2
+
+
+@dataclass(slots=True)
+class Gathered:
+    """What the next commit will write."""
+
+    rows: RowBuffer = field(default_factory=RowBuffer)
+    states: StateBuffer = field(default_factory=StateBuffer)
+    outcomes: OutcomeBuffer = field(default_factory=OutcomeBuffer)
+    members: MemberBuffer = field(default_factory=MemberBuffer)
+    records: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
+    row_count: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """What is to become durable at once; ``store`` runs on the trail's thread. ``at`` in microseconds."""
+
+    run_no: int
+    number: int
+    at: int
+    frontier: str
+    parts: Mapping[int, PartFile]
+    new_segments: Sequence[SegmentState]
+    segments: Sequence[tuple[int, SegmentWriter]]
+    gathered: Gathered
+    sealer: Sealer
+
+    def store(self, connection: sqlite3.Connection) -> None:
+        """Makes it durable, and tells the sealer."""
+        synced = sync_segments(list(self.segments))
+        parts = {number: part.sync() for number, part in self.parts.items()}
+        self._add_files(synced, parts)
+        tree = self._tree(connection)
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._insert(connection, tree)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:  # a full disk has rolled back by itself
+                connection.execute("ROLLBACK")
+            raise
+        self.sealer.add_commit(commit_no=self.number, leaf_count=tree.leaf_count, root=tree.root)
+
+    def _add_files(self, synced: Sequence[Synced], parts: Mapping[int, Extent | None]) -> None:
+        """Records what was appended to the files, and which segments are new."""
+        records = self.gathered.records
+        for state in self.new_segments:
+            records.setdefault("segments", []).append(
+                (
+                    self.run_no,
+                    state.number,
+                    self.number,
+                    state.payload_class.value,
+                    state.name,
+                    state.batch_no,
+                    None if state.role is None else state.role.value,
+                )
+            )
+        extents = [(SEGMENT_EXTENT, one.segment_no, one.extent) for one in synced]
+        extents += [(PART_EXTENT, number, extent) for number, extent in parts.items()]
+        records["extents"] = [
+            (self.run_no, self.number, kind, number, extent.start, extent.length, extent.sha256)
+            for kind, number, extent in extents
+            if extent is not None
+        ]
+        records["frames"] = [self._frame_record(one.segment_no, frame) for one in synced for frame in one.frames]
+
+    def _tree(self, connection: sqlite3.Connection) -> CommitTree:
+        gathered = self.gathered
+        records: dict[str, Sequence[tuple[Any, ...]]] = dict(gathered.records)
+        records["commits"] = [(self.run_no, self.number, self.at, self.frontier)]
+        if self.number == 0:  # the run's record is older than any commit; the first one answers for it
+            records["runs"] = connection.execute("SELECT * FROM runs WHERE run_no = ?", (self.run_no,)).fetchall()
+        single = SingleRecords(records)
+        tokens = {entry.name: single.of_rows(entry) for entry in TABLES if entry.is_of_tokens and entry.name in records}
+        tokens["rows"] = gathered.rows.layers()
+        tokens["node_states"] = gathered.states.layers(single.of_states(table("node_states")))
+        tokens["outcomes"] = gathered.outcomes.layers()
+        tokens["batch_members"] = gathered.members.layers()
+        others = {entry.name: single.of_others(entry) for entry in TABLES if not entry.is_of_tokens}
+        return tree_of(tokens, others, nonce=secrets.token_bytes(NONCE_BYTES))
+
+    def _insert(self, connection: sqlite3.Connection, tree: CommitTree) -> None:
+        gathered = self.gathered
+        for buffer in (gathered.rows, gathered.states, gathered.outcomes, gathered.members):
+            buffer.flush(connection, run_no=self.run_no, commit_no=self.number)
+        commit = (
+            self.run_no,
+            self.number,
+            self.at,
+            self.frontier,
+            tree.leaf_count,
+            tree.root,
+            tree.nonce,
+            tree.leaf_hints,
+            tree.table_checks_json,
+        )
+        for name, records in {**gathered.records, "commits": [commit]}.items():
+            marks = ", ".join("?" * len(table(name).columns))
+            connection.executemany(f"INSERT INTO {name} VALUES ({marks})", records)
+
+    def _frame_record(self, segment_no: int, frame: Frame) -> tuple[int | None, ...]:
+        return (
+            self.run_no,
+            segment_no,
+            frame.start,
+            self.number,
+            frame.size,
+            frame.stored_start,
+            frame.stored_size,
+            frame.first_row,
+            frame.last_row,
+        )

@@ -1,0 +1,95 @@
+"""The tree of one commit, made from what the commit is about to write.
+
+The same leaves come from the tables again when a run is verified (`audit`); a test holds
+the two equal.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from elspeth.core.canonical import compact_json
+from elspeth.core.landscape.buffers import Layer
+from elspeth.core.landscape.leaves import HINT_BYTES, leaf_hashes, line_encoder
+from elspeth.core.landscape.schema import TABLES, Table
+from elspeth.core.merkle import root_of
+
+__all__ = ["CommitTree", "SingleRecords", "tree_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitTree:
+    """What a commit's record says of its tree."""
+
+    leaf_count: int
+    root: bytes
+    nonce: bytes
+    leaf_hints: bytes
+    table_checks_json: str
+
+
+class SingleRecords:
+    """The lines of records that were gathered one by one, all columns in order."""
+
+    def __init__(self, records: Mapping[str, Sequence[Sequence[Any]]]) -> None:
+        self._records = records
+
+    def of_others(self, entry: Table) -> list[str]:
+        """Lines of a table whose records stand for themselves, by key."""
+        return [line for _, line in self._keyed(entry)]
+
+    def of_rows(self, entry: Table) -> list[Layer]:
+        """Lines of a table of tokens, all lines of a row at once."""
+        row_at = entry.column_names.index("row_index")
+        found: Layer = {}
+        for record, line in self._keyed(entry):
+            row = record[row_at]
+            found[row] = found.get(row, "") + line
+        return [found]
+
+    def of_states(self, entry: Table) -> list[tuple[int, int, int, str]]:
+        """Node, attempt, row and line of each state that was recorded by itself."""
+        node_at, attempt_at, row_at = (entry.column_names.index(c) for c in ("node_no", "attempt", "row_index"))
+        return [(record[node_at], record[attempt_at], record[row_at], line) for record, line in self._keyed(entry)]
+
+    def _keyed(self, entry: Table) -> list[tuple[Sequence[Any], str]]:
+        records = self._records.get(entry.name, ())
+        if not records:
+            return []
+        key_at = [entry.column_names.index(column) for column in entry.key]
+        encode = line_encoder(entry)
+        return [
+            (record, encode(record)) for record in sorted(records, key=lambda record: [record[at] for at in key_at])
+        ]
+
+
+def tree_of(tokens: Mapping[str, Sequence[Layer]], others: Mapping[str, Sequence[str]], *, nonce: bytes) -> CommitTree:
+    """The tree over the lines of tokens, by table and row, and those of all other records, by table."""
+    present = {entry.name: tokens[entry.name] for entry in TABLES if any(tokens.get(entry.name, ()))}
+    rows = sorted(set().union(*(layer for layers in present.values() for layer in layers)))
+    by_table = {name: _by_row(layers, rows) for name, layers in present.items()}
+    texts = ["".join(parts) for parts in zip(*by_table.values(), strict=True)]
+    for entry in TABLES:
+        if lines := others.get(entry.name):
+            by_table[entry.name] = lines
+            texts.extend(lines)
+    hashes = leaf_hashes(nonce, texts)
+    checks = {
+        entry.name: zlib.crc32("".join(by_table[entry.name]).encode()) for entry in TABLES if entry.name in by_table
+    }
+    return CommitTree(
+        leaf_count=len(hashes),
+        root=root_of(hashes),
+        nonce=nonce,
+        leaf_hints=b"".join([digest[:HINT_BYTES] for digest in hashes]),
+        table_checks_json=compact_json(checks),
+    )
+
+
+def _by_row(layers: Sequence[Layer], rows: Sequence[int]) -> Sequence[str]:
+    """The lines of each row, those of all layers put together."""
+    columns = [[layer.get(row, "") for row in rows] for layer in layers]
+    return columns[0] if len(columns) == 1 else ["".join(parts) for parts in zip(*columns, strict=True)]

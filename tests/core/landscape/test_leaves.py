@@ -1,0 +1,93 @@
+"""The bytes that are hashed. They are read for years: a change here is a new format."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elspeth.contracts import TrailError
+from elspeth.core.landscape.leaves import (
+    Blinding,
+    commit_content,
+    commit_leaf,
+    leaf_content,
+    leaf_hashes,
+    line_encoder,
+)
+from elspeth.core.landscape.schema import TABLES, table
+from elspeth.core.merkle import leaf_hash
+
+NONCE = bytes(range(32))
+
+
+def test_a_line_of_a_row() -> None:
+    assert '["rows",42,17,"' + "ab" * 32 + '"]\n' == line_encoder(table("rows"))((1, 42, 7, 17, b"\xab" * 32))
+
+
+def test_a_line_with_text_and_nothing() -> None:
+    record = (1, 3, b"\x01\xff", 2, 0, 9, 1, 'a "b" ü', None, 5, 6, None)
+
+    assert '["node_states",3,"01ff",2,0,1,"a \\"b\\" ü",null,5,6,null]\n' == line_encoder(table("node_states"))(record)
+
+
+def test_what_is_computed_from_a_commit_is_not_part_of_its_leaf() -> None:
+    line = line_encoder(table("commits"))((1, 4, 99, '{"a":1}', 3, b"r", b"n", b"h", "{}"))
+
+    assert '["commits",99,"{\\"a\\":1}"]\n' == line
+
+
+def test_the_leaf_of_a_row_with_its_blinding() -> None:
+    blinding = hashlib.shake_256(NONCE + bytes(8)).digest(32)[16:]
+    content = leaf_content(Blinding(NONCE).of(1), '["rows",1]\n')
+
+    assert b"\x01" + blinding + b'["rows",1]\n' == content
+
+
+def test_the_leaf_of_a_commit() -> None:
+    content = commit_content("01k9x", commit_no=3, leaf_count=12, root=bytes(32))
+
+    assert b'\x02["commit","01k9x",0,3,12,"' + b"00" * 32 + b'"]\n' == content
+    assert leaf_hash(content) == commit_leaf("01k9x", commit_no=3, leaf_count=12, root=bytes(32))
+
+
+@given(st.lists(st.text(max_size=8), max_size=5).map(lambda texts: texts * 700))
+def test_many_leaves_at_once_are_the_leaves_one_by_one(texts: list[str]) -> None:
+    blinding = Blinding(NONCE)
+    one_by_one = [leaf_hash(leaf_content(blinding.of(place), text)) for place, text in enumerate(texts)]
+
+    assert one_by_one == leaf_hashes(NONCE, texts)
+
+
+def test_no_two_leaves_have_the_same_blinding() -> None:
+    blinding = Blinding(NONCE)
+
+    assert 5_000 == len({blinding.of(place) for place in range(5_000)})
+
+
+@pytest.mark.parametrize(("place", "value"), [(1, "1"), (1, 1.0), (4, "text"), (4, 5)])
+def test_a_value_that_is_not_of_its_columns_type_is_no_line(place: int, value: object) -> None:
+    record: list[object] = [1, 42, 7, 17, b"\xab" * 32]
+    record[place] = value
+
+    with pytest.raises(TrailError, match="rows: a value is not of its column's type"):
+        line_encoder(table("rows"))(record)
+
+
+def test_every_column_is_hashed_but_for_places_and_what_is_derived() -> None:
+    left_out = {
+        f"{entry.name}.{column.name}"
+        for entry in TABLES
+        for column in entry.columns
+        if column not in entry.hashed_columns and column.name not in {"run_no", "commit_no"}
+    }
+
+    assert {
+        "commits.leaf_count",
+        "commits.leaf_hints",
+        "commits.nonce",
+        "commits.root",
+        "commits.table_checks_json",
+    } == left_out
