@@ -10,7 +10,7 @@ needs is in the trail: the frontier of the last commit, the batches' events, the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -31,9 +31,8 @@ from elspeth.contracts import (
 )
 from elspeth.core.calls import NetworkGuard, Redactor
 from elspeth.core.landscape import LandscapeReader, LandscapeRecorder, RunHeader
-from elspeth.core.landscape.commit import PART_EXTENT
+from elspeth.core.landscape.extents import PART_EXTENT, extents_of
 from elspeth.core.landscape.tally import count_outcomes, count_usage, describe_outcomes
-from elspeth.core.payloads import Extent
 from elspeth.engine.admission import Admission
 from elspeth.engine.allowance import Allowance
 from elspeth.engine.attempts import Attempts
@@ -132,7 +131,7 @@ class Orchestrator:
         ledger = Ledger.of(run, reader, recorder, clock)
         self._rows = ledger.rows
         self._selection = Selection(run)
-        self._restore_frontier(reader.frontier(run.run_no))
+        self._restore_frontier(reader)
         self._admission = Admission(
             codec=plan.codecs[SOURCE_NODE],
             key_field=plan.key_field,
@@ -192,7 +191,8 @@ class Orchestrator:
 
     # Beginning
 
-    def _restore_frontier(self, frontier: Mapping[str, Any]) -> None:
+    def _restore_frontier(self, reader: LandscapeReader) -> None:
+        frontier = reader.frontier(self._run.run_no)
         source = frontier.get("source")
         self._next_row = 0 if source is None else int(source["next_row"])
         self._cursor: Mapping[str, Any] | None = None if source is None else source["cursor"]
@@ -206,7 +206,9 @@ class Orchestrator:
                 run_id=self._run.run_id,
                 submit=submit,
                 state=states.get(str(number)),
-                extents=partial(self._extents, number),
+                extents=partial(
+                    extents_of, reader, self._run.run_no, kind=PART_EXTENT, file_no=number, newest_first=True
+                ),
             )
             for number, sink in self._plan.sinks.items()
         }
@@ -220,17 +222,6 @@ class Orchestrator:
         self._rows_since_commit = 0
         self._committed_at = self._clock.now_us()
         self._slept_s = 0.0
-
-    def _extents(self, sink_no: int) -> Iterator[Extent]:
-        """What commits appended to a sink's file, the last first."""
-        for record in self._reader.stream(
-            "SELECT start, length, hash FROM extents WHERE run_no = ? AND kind = ? AND file_no = ? "
-            "ORDER BY commit_no DESC",
-            self._run.run_no,
-            PART_EXTENT,
-            sink_no,
-        ):
-            yield Extent(*record)
 
     def _begin(self) -> None:
         for output in self._outputs.values():

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from json.encoder import encode_basestring
 
 __all__ = ["Layer", "MemberBuffer", "OutcomeBuffer", "OutcomeKind", "RowBuffer", "StateBuffer"]
 
@@ -35,8 +36,10 @@ def _packed(rows: Sequence[int], lines: Sequence[int]) -> tuple[int, int, int, s
     return base_row, base_line, power, json.dumps(distances)
 
 
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+def _json(value: str | int | None) -> str:
+    if value is None:
+        return "null"
+    return encode_basestring(value) if isinstance(value, str) else str(value)
 
 
 def _digits(hashes: Sequence[bytes]) -> list[str]:

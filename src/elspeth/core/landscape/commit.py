@@ -16,15 +16,13 @@ from typing import Any
 
 from elspeth.core.landscape.buffers import MemberBuffer, OutcomeBuffer, RowBuffer, StateBuffer
 from elspeth.core.landscape.commit_tree import CommitTree, SingleRecords, tree_of
+from elspeth.core.landscape.extents import PART_EXTENT, SEGMENT_EXTENT
 from elspeth.core.landscape.leaves import NONCE_BYTES
 from elspeth.core.landscape.schema import TABLES, table
 from elspeth.core.landscape.seals import Sealer
 from elspeth.core.payloads import Extent, Frame, PartFile, SegmentState, SegmentWriter, Synced, sync_segments
 
-__all__ = ["PART_EXTENT", "SEGMENT_EXTENT", "Commit", "Gathered"]
-
-SEGMENT_EXTENT = 1
-PART_EXTENT = 2
+__all__ = ["Commit", "Gathered"]
 
 
 @dataclass(slots=True)

@@ -16,7 +16,6 @@ are merged here.
 from __future__ import annotations
 
 import base64
-import hashlib
 import heapq
 import json
 from collections.abc import Callable, Iterator
@@ -24,7 +23,7 @@ from typing import Any
 
 from elspeth.contracts import TrailError
 from elspeth.core.canonical import compact_json, sha256
-from elspeth.core.landscape.commit import SEGMENT_EXTENT
+from elspeth.core.landscape.extents import SEGMENT_EXTENT, extents_of, first_wrong_extent
 from elspeth.core.landscape.reader import LandscapeReader, RunHeader, read_word
 from elspeth.core.landscape.schema import TABLES, Column, Table, table
 from elspeth.core.payloads import Frame, SegmentReader
@@ -32,7 +31,6 @@ from elspeth.core.payloads import Frame, SegmentReader
 __all__ = ["payload_lines", "record_lines"]
 
 _FIRST = ("runs", "run_files", "nodes", "edges")
-_BYTES_AT_ONCE = 1 << 20
 _BY_KIND: dict[str, Callable[[Any], str]] = {
     "INTEGER": str,
     "TEXT": compact_json,
@@ -143,23 +141,11 @@ def _check_extents(reader: LandscapeReader, run: RunHeader, segment_no: int, nam
     path = run.payload_folder / name
     try:
         with path.open("rb") as file:
-            for start, length, digest in reader.stream(
-                "SELECT start, length, hash FROM extents WHERE run_no = ? AND kind = ? AND file_no = ? "
-                "ORDER BY commit_no",
-                run.run_no,
-                SEGMENT_EXTENT,
-                segment_no,
-            ):
-                file.seek(start)
-                found = hashlib.sha256()
-                left = length
-                while left and (data := file.read(min(left, _BYTES_AT_ONCE))):
-                    found.update(data)
-                    left -= len(data)
-                if left or found.digest() != digest:
-                    raise TrailError(
-                        f"{path}: the {length} bytes from {start} on do not have the hash {digest.hex()}",
-                        hint="The file was changed or cut after the run wrote it.",
-                    )
+            wrong = first_wrong_extent(file, extents_of(reader, run.run_no, kind=SEGMENT_EXTENT, file_no=segment_no))
     except OSError as error:
         raise TrailError(f"the payload segment {path} cannot be read: {error.strerror or error}") from error
+    if wrong is not None:
+        raise TrailError(
+            f"{path}: the {wrong.length} bytes from {wrong.start} on do not have the hash {wrong.sha256.hex()}",
+            hint="The file was changed or cut after the run wrote it.",
+        )

@@ -17,6 +17,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from json.encoder import encode_basestring
+from operator import itemgetter
+from types import NoneType
 from typing import Any
 
 from elspeth.contracts import TrailError
@@ -46,15 +49,25 @@ _LEAVES_A_BLOCK = 1_024
 
 
 def line_encoder(entry: Table) -> Callable[[Sequence[Any]], str]:
-    """Makes lines of a table's records, given as all columns in order."""
-    places = [(entry.columns.index(column), _value_encoder(column)) for column in entry.hashed_columns]
-    template = f"[{json.dumps(entry.name)}{',%s' * len(places)}]\n"
+    """Makes lines of a table's records, given as all columns in order.
+
+    Records whose values have the same types share a template. Raises `TrailError` for a type that a column cannot have.
+    """
+    columns = entry.hashed_columns
+    places = [entry.columns.index(column) for column in columns]
+    chosen: Callable[[Sequence[Any]], Any] = itemgetter(*places)
+    by_types: dict[tuple[type, ...], tuple[str, list[tuple[int, Callable[[Any], str]]]]] = {}
 
     def encode(record: Sequence[Any]) -> str:
-        try:
-            return template % tuple([value(record[place]) for place, value in places])
-        except (AttributeError, TypeError, ValueError) as error:
-            raise TrailError(f"{entry.name}: a value is not of its column's type: {error}") from error
+        values = list(chosen(record))
+        types = tuple(map(type, values))
+        known = by_types.get(types)
+        if known is None:
+            known = by_types[types] = _template(entry.name, columns, types)
+        template, conversions = known
+        for place, convert in conversions:
+            values[place] = convert(values[place])
+        return template % tuple(values)
 
     return encode
 
@@ -106,9 +119,33 @@ class Blinding:
         return hashlib.shake_256(self._nonce + number.to_bytes(8, "big")).digest(BLINDING_BYTES * _LEAVES_A_BLOCK)
 
 
-def _value_encoder(column: Column) -> Callable[[Any], str]:
-    if column.kind == "BLOB":
-        return lambda value: "null" if value is None else f'"{value.hex()}"'
-    if column.kind == "INTEGER":
-        return lambda value: "null" if value is None else format(value, "d")
-    return lambda value: json.dumps(value, ensure_ascii=False)
+def _template(
+    name: str, columns: Sequence[Column], types: Sequence[type]
+) -> tuple[str, list[tuple[int, Callable[[Any], str]]]]:
+    """How values of these types are written, and which of them are converted first."""
+    parts, conversions = [], []
+    for place, (column, kind) in enumerate(zip(columns, types, strict=True)):
+        if kind is not NoneType and kind is not _TYPES[column.kind]:
+            raise TrailError(f"{name}: {column.name} holds a {kind.__name__}, which is no {column.kind}")
+        convert = _CONVERSIONS[kind]
+        if convert is not None:
+            conversions.append((place, convert))
+        parts.append("%d" if kind is int else "%s")
+    return f"[{encode_basestring(name)},{','.join(parts)}]\n", conversions
+
+
+def _hexadecimal(value: bytes) -> str:
+    return f'"{value.hex()}"'
+
+
+def _null(_value: None) -> str:
+    return "null"
+
+
+_TYPES: dict[str, type] = {"INTEGER": int, "TEXT": str, "BLOB": bytes}
+_CONVERSIONS: dict[type, Callable[[Any], str] | None] = {
+    int: None,
+    str: encode_basestring,
+    bytes: _hexadecimal,
+    NoneType: _null,
+}

@@ -29,7 +29,7 @@ from elspeth.core.merkle import CompactTree
 from elspeth.core.notes import Checkpoint, SigningKey, encode_checkpoint, split_notes
 from elspeth.core.payloads import sync_folder
 
-__all__ = ["SealFolder", "Sealer", "Signing", "run_tree", "seal_text"]
+__all__ = ["SealFolder", "Sealer", "Signing", "origin_of", "run_tree", "seal_text"]
 
 _ORIGIN = "elspeth/run/"
 _ENDING = ".seals"
@@ -49,11 +49,16 @@ class Signing:
         return cls(key=SigningKey.generate(), folder=SealFolder.beside(database))
 
 
+def origin_of(run_id: str) -> str:
+    """The origin line of a run's checkpoints."""
+    return f"{_ORIGIN}{run_id}"
+
+
 def seal_text(*, run_id: str, tree_size: int, root: bytes, at: int, reason: str) -> str:
     """The text that is signed; ``at`` in microseconds since the epoch."""
     time = datetime.fromtimestamp(at // 1_000_000, UTC).replace(microsecond=at % 1_000_000)
     extensions = (f"at {time.isoformat(timespec='microseconds').replace('+00:00', 'Z')}", f"reason {reason}")
-    return encode_checkpoint(Checkpoint(origin=f"{_ORIGIN}{run_id}", size=tree_size, root=root, extensions=extensions))
+    return encode_checkpoint(Checkpoint(origin=origin_of(run_id), size=tree_size, root=root, extensions=extensions))
 
 
 def run_tree(reader: LandscapeReader, run: RunHeader, *, size: int | None = None) -> CompactTree:

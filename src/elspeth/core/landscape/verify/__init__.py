@@ -1,0 +1,7 @@
+"""Verification: is the trail what it was when it was written?"""
+
+from elspeth.core.landscape.verify.findings import Finding, Report, Step, Strength
+from elspeth.core.landscape.verify.run import verify_run
+from elspeth.core.landscape.verify.sealing import Brought
+
+__all__ = ["Brought", "Finding", "Report", "Step", "Strength", "verify_run"]

@@ -1,0 +1,193 @@
+"""The run's tree, its seals, and who signed them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from elspeth.contracts import NoteError, RunStatus, TrailError
+from elspeth.core.landscape.leaves import commit_leaf
+from elspeth.core.landscape.reader import LandscapeReader, RunHeader
+from elspeth.core.landscape.seals import SealFolder, origin_of, seal_text
+from elspeth.core.landscape.verify.findings import Report, Step, Strength
+from elspeth.core.merkle import CompactTree
+from elspeth.core.notes import Checkpoint, VerifierKey, parse_checkpoint, parse_note
+
+__all__ = ["Brought", "RunTree", "check_brought", "check_seals", "check_signatures", "check_tree"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brought:
+    """What a verifier brought: keys and notes that were kept elsewhere; ``known_keys`` are this machine's own."""
+
+    keys: Sequence[VerifierKey] = ()
+    checkpoints: Sequence[str] = ()
+    known_keys: Sequence[VerifierKey] = ()
+
+
+@dataclass(slots=True)
+class RunTree:
+    """The run's tree: its size, and the root at each size that somebody asks for."""
+
+    size: int = 0
+    roots: dict[int, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seal:
+    """A seal as the table has it."""
+
+    number: int
+    at: int
+    reason: str
+    tree_size: int
+    root: bytes
+    note: str
+
+
+def check_tree(reader: LandscapeReader, run: RunHeader, step: Step, brought: Brought) -> RunTree:
+    """Computes the run's tree, and keeps its roots at the sizes that seals and brought checkpoints tell of."""
+    wanted = {seal.tree_size for seal in _seals(reader, run)}
+    wanted |= {checkpoint.size for checkpoint in _readable(brought.checkpoints, run)}
+    tree, found = CompactTree(), RunTree()
+    for number, leaf_count, root in reader.stream(
+        "SELECT commit_no, leaf_count, root FROM commits WHERE run_no = ? ORDER BY commit_no", run.run_no
+    ):
+        if number != tree.size:
+            step.find("commits", tree.size, "there is no such commit, but there are later ones")
+            break
+        tree.append(commit_leaf(run.run_id, commit_no=number, leaf_count=leaf_count, root=root))
+        if tree.size in wanted:
+            found.roots[tree.size] = tree.root()
+    found.size = tree.size
+    found.roots[tree.size] = tree.root()
+    step.checked = f"{tree.size:,} commits, root {tree.root().hex()}"
+    return found
+
+
+def check_seals(reader: LandscapeReader, run: RunHeader, step: Step, tree: RunTree, folder: SealFolder) -> None:
+    """Every seal, in the table and in the file, must tell of the tree as it is."""
+    seals = list(_seals(reader, run))
+    for number, seal in enumerate(seals):
+        if seal.number != number:
+            step.find("seals", number, "there is no such seal, but there are later ones")
+            break
+    for before, seal in zip([None, *seals], seals, strict=False):
+        _check_seal(run, step, seal, tree)
+        if before is not None and (seal.tree_size, seal.at) < (before.tree_size, before.at):
+            step.find("seals", seal.number, "it tells of less than the seal before it")
+    _check_file(run, step, seals, folder)
+    covered = max((seal.tree_size for seal in seals), default=0)
+    if covered < tree.size:
+        step.note(f"{tree.size - covered} commits after the last seal are not sealed")
+    if not seals and reader.status(run.run_no)[0] is RunStatus.COMPLETED:
+        step.find("seals", "0", "a run that is complete has no seal")
+    step.checked = f"{len(seals):,} seals"
+
+
+def check_signatures(reader: LandscapeReader, run: RunHeader, report: Report, step: Step, brought: Brought) -> None:
+    """Who signed the seals: the keys that were brought, else those that this machine knows as its own."""
+    keys = brought.keys or brought.known_keys
+    signers: dict[str, int] = {}
+    for seal in _seals(reader, run):
+        signer = _signer(seal.note, keys, step, "seals", seal.number)
+        if signer is not None:
+            signers[signer.encode()] = signers.get(signer.encode(), 0) + 1
+    if not keys:
+        step.note("nobody's key is known here, so no signature was checked: bring one with --key")
+        step.checked = "nothing"
+        return
+    step.checked = ", ".join(f"{count:,} by {key.split('+')[0]}" for key, count in signers.items()) or "no seals"
+    if brought.keys and signers:
+        report.strength = Strength.SIGNED
+        report.anchors += [f"the key {key}" for key in signers]
+
+
+def check_brought(run: RunHeader, report: Report, step: Step, tree: RunTree, brought: Brought) -> None:
+    """The checkpoints that were brought must be signed, and tell of this tree at their size."""
+    keys = [*brought.keys, *brought.known_keys]
+    for text in brought.checkpoints:
+        checkpoint = next(iter(_readable([text], run)), None)
+        if checkpoint is None:
+            continue
+        if _signer(text, keys, step, "checkpoint", checkpoint.size) is None:
+            continue
+        if tree.size < checkpoint.size:
+            message = f"it tells of {checkpoint.size} commits, and there are {tree.size}"
+            step.find("commits", tree.size, f"missing: the checkpoint that was brought is newer: {message}")
+        elif tree.roots.get(checkpoint.size) != checkpoint.root:
+            step.find(
+                "commits", f"0 to {checkpoint.size - 1}", "they are not those that the brought checkpoint tells of"
+            )
+        else:
+            report.strength = Strength.ANCHORED
+            report.anchors.append(f"the checkpoint of {checkpoint.size} commits, root {checkpoint.root.hex()}")
+    if brought.checkpoints and not _readable(brought.checkpoints, run):
+        step.note("no checkpoint that was brought is of this run")
+
+
+def _seals(reader: LandscapeReader, run: RunHeader) -> list[_Seal]:
+    return [
+        _Seal(number=number, at=at, reason=reason, tree_size=size, root=root, note=note)
+        for number, at, reason, size, root, note in reader.query(
+            "SELECT seal_no, at, reason, tree_size, root, note FROM seals WHERE run_no = ? ORDER BY seal_no", run.run_no
+        )
+    ]
+
+
+def _check_seal(run: RunHeader, step: Step, seal: _Seal, tree: RunTree) -> None:
+    text = seal_text(run_id=run.run_id, tree_size=seal.tree_size, root=seal.root, at=seal.at, reason=seal.reason)
+    try:
+        is_same = parse_note(seal.note).text == text
+    except NoteError as error:
+        step.find("seals", seal.number, f"its note cannot be read: {error.message}")
+        return
+    if not is_same:
+        step.find("seals", seal.number, "its columns are not what its note says")
+    elif seal.tree_size > tree.size:
+        step.find("commits", tree.size, f"missing: seal {seal.number} tells of {seal.tree_size} commits")
+    elif tree.roots.get(seal.tree_size) != seal.root:
+        step.find("commits", f"0 to {seal.tree_size - 1}", f"they are not those that seal {seal.number} tells of")
+
+
+def _check_file(run: RunHeader, step: Step, seals: list[_Seal], folder: SealFolder) -> None:
+    """The file must hold the same notes. One that a crash kept out of it is put there by the next resume."""
+    path = folder.file(run.run_id)
+    if not path.exists():
+        if seals:
+            step.note(f"the file of the seals is not here ({path}): only the database tells of them")
+        return
+    try:
+        kept = folder.notes(run.run_id)
+    except (TrailError, NoteError) as error:
+        step.find("seals", path, error.message)
+        return
+    recorded = [seal.note for seal in seals]
+    for number, (one, other) in enumerate(zip(recorded, kept, strict=False)):
+        if one != other:
+            step.find("seals", f"{path.name} seal {number}", "the file and the database have different notes")
+            return
+    if len(kept) > len(recorded):
+        step.find("seals", len(recorded), f"missing: {path.name} has {len(kept)} seals, the database {len(recorded)}")
+    elif len(kept) < len(recorded):
+        step.find("seals", f"{path.name} seal {len(kept)}", "the file lacks a seal that the database has")
+
+
+def _signer(note: str, keys: Sequence[VerifierKey], step: Step, where: str, place: object) -> VerifierKey | None:
+    if not keys:
+        return None
+    try:
+        signer = parse_note(note).signed_by(keys)
+    except NoteError as error:
+        step.find(where, place, error.message)
+        return None
+    if signer is None:
+        names = ", ".join(sorted({signature.name for signature in parse_note(note).signatures}))
+        step.find(where, place, f"it is signed by {names}, whose key is not among those that were brought or are known")
+    return signer
+
+
+def _readable(notes: Sequence[str], run: RunHeader) -> list[Checkpoint]:
+    """The checkpoints of this run; raises `NoteError` for what is none at all."""
+    checkpoints = [parse_checkpoint(parse_note(note).text) for note in notes]
+    return [checkpoint for checkpoint in checkpoints if checkpoint.origin == origin_of(run.run_id)]
