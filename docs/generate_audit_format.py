@@ -19,6 +19,7 @@ from elspeth.contracts import (
     NodeKind,
     Outcome,
     PayloadClass,
+    PurgeAction,
     RunStatus,
     StateStatus,
     Word,
@@ -37,6 +38,7 @@ _WORDS: tuple[type[Word], ...] = (
     CallType,
     CallStatus,
     PayloadClass,
+    PurgeAction,
     FileRole,
     BatchPhase,
 )

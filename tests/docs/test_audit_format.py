@@ -12,7 +12,8 @@ import pytest
 import zstandard
 from tests.docs.conftest import DOCS, FinishedRun
 
-from elspeth.core.landscape.schema import TABLES, create_statements
+from elspeth.core.landscape.definition import create_statements
+from elspeth.core.landscape.schema import TABLES
 from elspeth.core.landscape.views import VIEWS, view_statements
 
 PAGE = DOCS / "audit-format.md"

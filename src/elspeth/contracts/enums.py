@@ -17,6 +17,7 @@ __all__ = [
     "NodeKind",
     "Outcome",
     "PayloadClass",
+    "PurgeAction",
     "RunStatus",
     "StateStatus",
     "Word",
@@ -95,6 +96,19 @@ class PayloadClass(Word):
     ROWS = 1
     CALLS = 2
     FILES = 3
+
+
+class PurgeAction(Word):
+    """What was done about the keeping of a run's payloads.
+
+    ``purging`` is the intent, durable before the first file goes: from then on the class of bytes counts as gone.
+    ``purged`` says that every file of the class is gone. ``held`` forbids purging until ``released``.
+    """
+
+    HELD = 1
+    RELEASED = 2
+    PURGING = 3
+    PURGED = 4
 
 
 class FileRole(Word):

@@ -15,7 +15,8 @@
     ├── BatchPendingError       only remote work is left: resume later                  exit 75
     ├── StoppedError            the process was asked to stop; everything is saved      exit 130, 143
     ├── TrailError              what was read back from the Landscape is not sound      exit 3
-    │   └── MissingTrailError   there is no such database, run, call or payload         exit 2
+    │   ├── MissingTrailError   there is no such database, run, call or payload         exit 2
+    │   └── PurgedError         the bytes were purged; their hashes are still there
     ├── NoteError               a signed note or checkpoint is malformed or forged      exit 3
     └── ProviderError           a provider's failure, translated at the boundary
         ├── TransientError      safe to try again later
@@ -35,6 +36,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from elspeth.contracts.enums import PayloadClass
 
 __all__ = [
     "AuthError",
@@ -52,6 +56,7 @@ __all__ = [
     "OutcomeUnknownError",
     "PipelineError",
     "ProviderError",
+    "PurgedError",
     "QuotaError",
     "RateLimitedError",
     "RefusedError",
@@ -198,6 +203,21 @@ class MissingTrailError(TrailError):
     """There is no such database, run, call or payload."""
 
     exit_code = 2
+
+
+class PurgedError(TrailError):
+    """The bytes were purged, as recorded; ``at`` is microseconds since the epoch, ``payload_class`` what was purged."""
+
+    def __init__(self, what: str, *, at: int, who: str, why: str, payload_class: PayloadClass) -> None:
+        day = datetime.fromtimestamp(at // 1_000_000, UTC).date().isoformat()
+        super().__init__(
+            f"{what}: purged on {day} by {who}: {why}",
+            hint="The bytes are gone for good. Their hashes are kept, and prove a copy that somebody else has.",
+        )
+        self.at = at
+        self.who = who
+        self.why = why
+        self.payload_class = payload_class
 
 
 class NoteError(ElspethError):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elspeth.core.landscape.buffers import MemberBuffer, OutcomeBuffer, RowBuffer, StateBuffer
-from elspeth.core.landscape.schema import create_statements
+from elspeth.core.landscape.definition import create_statements
 
 ROWS = st.integers(0, 50) | st.integers(0, 2**31)
 LINES = st.integers(1, 50) | st.integers(1, 2**30)

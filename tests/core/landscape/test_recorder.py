@@ -20,10 +20,12 @@ from elspeth.contracts import (
     FileRole,
     Outcome,
     PayloadClass,
+    PurgeAction,
     RunStatus,
 )
 from elspeth.core.canonical import canonical_json, sha256
 from elspeth.core.landscape import LandscapeRecorder, Payloads, RunHeader
+from elspeth.core.landscape.retention import add_purge
 from elspeth.core.landscape.schema import TABLES, table
 
 START = 1_704_067_200_000_000
@@ -306,6 +308,29 @@ def test_the_first_commit_is_sealed_and_what_is_sealed_is_not_sealed_again(
     recorder.journal.seal("completed")
     recorder.journal.drain()
     assert [(1, 0, START, "opened", 1), (1, 1, START, "completed", 2)] == [seal[:5] for seal in records(trail, "seals")]
+
+
+def test_what_is_done_about_the_keeping_of_payloads_is_numbered_on_across_processes(trail: Trail) -> None:
+    run = trail.new_run()
+    for _ in range(2):
+        journal = trail.recorder(run).journal
+        add_purge(
+            journal,
+            PurgeAction.PURGING,
+            who="ana@host",
+            why="90 days",
+            payload_class=PayloadClass.CALLS,
+            detail={"files": 2, "bytes": 9},
+        )
+        add_purge(journal, PurgeAction.HELD, who="bo@host", why="an inquiry")
+        journal.commit_durably()
+        journal.close()
+
+    assert [
+        (1, 0, 0, START, 3, 2, "ana@host", "90 days", '{"files":2,"bytes":9}'),
+        (1, 1, 0, START, 1, None, "bo@host", "an inquiry", None),
+    ] == records(trail, "purges")[:2]
+    assert [0, 1, 2, 3] == [record[1] for record in records(trail, "purges")]
 
 
 def test_every_table_is_written_by_some_test_here() -> None:

@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 
 from elspeth.contracts import MissingTrailError, RunError, TrailError
-from elspeth.core.landscape.schema import SCHEMA_VERSION, create_statements
+from elspeth.core.landscape.definition import create_statements
+from elspeth.core.landscape.schema import SCHEMA_VERSION
 from elspeth.core.landscape.views import view_statements
 
 __all__ = ["connect_reader", "connect_writer", "create_database"]

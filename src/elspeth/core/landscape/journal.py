@@ -40,6 +40,7 @@ class Counters:
     batch_no: int = 1
     batch_event_no: dict[int, int] = field(default_factory=dict)
     segment_no: int = 1
+    purge_no: int = 0
     outcomes: Counter[OutcomeKind] = field(default_factory=Counter)
 
 

@@ -142,6 +142,7 @@ def _counters(reader: LandscapeReader, run_no: int) -> Counters:
             if last is not None
         },
         segment_no=following("SELECT MAX(segment_no) FROM segments WHERE run_no = ?", 1),
+        purge_no=following("SELECT MAX(event_no) FROM purges WHERE run_no = ?"),
         outcomes=Counter(recorded_outcomes(reader.frontier(run_no))),
     )
 

@@ -1,6 +1,6 @@
 """The tables of the Landscape, described once.
 
-From this one description come the SQLite definition, the recorder's statements,
+From this one description come the SQLite definition (`definition`), the recorder's statements,
 the strict reader's checks and the tables of docs/audit-format.md (a test holds
 them equal). It is plain data, so that a run imports no SQL toolkit; a second
 database needs a second renderer of the same description (docs/adr/0005).
@@ -22,14 +22,15 @@ from elspeth.contracts.enums import (
     NodeKind,
     Outcome,
     PayloadClass,
+    PurgeAction,
     RunStatus,
     StateStatus,
     Word,
 )
 
-__all__ = ["EVIDENCE", "SCHEMA_VERSION", "TABLES", "Column", "Table", "create_statements", "table"]
+__all__ = ["EVIDENCE", "SCHEMA_VERSION", "TABLES", "Column", "Table", "table"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,6 +416,22 @@ TABLES: tuple[Table, ...] = (
         ("run_no", "node_no"),
     ),
     Table(
+        "purges",
+        "What was decided and done about keeping a run's payloads: holds, releases, purges.",
+        (
+            _RUN,
+            _integer("event_no", "0-based"),
+            _COMMIT,
+            _AT,
+            _word("action", PurgeAction),
+            _maybe(_word("class", PayloadClass, ", of a purge")),
+            _text("who", "the user and the machine"),
+            _text("why", "the reason that was given"),
+            _maybe(_text("detail_json", "of a purge: how many files and bytes")),
+        ),
+        ("run_no", "event_no"),
+    ),
+    Table(
         "commits",
         "The checkpoints: everything that a commit wrote became durable at once.",
         (
@@ -437,7 +454,7 @@ TABLES: tuple[Table, ...] = (
             _RUN,
             _integer("seal_no", "0-based"),
             _AT,
-            _text("reason", "opened, minute, suspended, completed, ..."),
+            _text("reason", "opened, minute, suspended, completed, purge, held, ..."),
             _integer("tree_size", "how many commits it covers"),
             _blob("root", "RFC 6962 root over the leaves of these commits"),
             _text("note", "the signed note: a C2SP checkpoint"),
@@ -451,45 +468,7 @@ EVIDENCE: tuple[str, ...] = tuple(entry.name for entry in TABLES)
 
 _BY_NAME = {entry.name: entry for entry in TABLES}
 
-_INDEXES = (
-    "CREATE INDEX frames_by_commit ON frames (run_no, commit_no, segment_no)",
-    "CREATE UNIQUE INDEX runs_by_id ON runs (run_id)",
-    "CREATE UNIQUE INDEX runs_by_key ON runs (pipeline, run_key) WHERE run_key IS NOT NULL",
-    "CREATE INDEX calls_simulated ON calls (run_no) WHERE is_simulated = 1",
-    "CREATE INDEX calls_by_batch ON calls (run_no, batch_no)",
-    "CREATE INDEX calls_by_request ON calls (request_hash)",
-    "CREATE INDEX calls_by_response ON calls (response_hash)",
-)
-
 
 def table(name: str) -> Table:
     """The table of that name."""
     return _BY_NAME[name]
-
-
-def create_statements() -> list[str]:
-    """SQLite's definition of the tables, their triggers and indexes, in order."""
-    statements = []
-    for entry in TABLES:
-        statements.append(_create_table(entry))
-        statements.extend(_insert_only_triggers(entry.name))
-    statements.extend(_INDEXES)
-    return statements
-
-
-def _create_table(entry: Table) -> str:
-    columns = ",\n  ".join(
-        f"{c.name} {c.kind}{' NOT NULL' if c.is_required else ''} /* {c.meaning} */" for c in entry.columns
-    )
-    if entry.name == "runs":
-        return f"CREATE TABLE runs (\n  {columns},\n  PRIMARY KEY (run_no)\n) STRICT"
-    key = ", ".join(entry.key)
-    return f"CREATE TABLE {entry.name} (\n  {columns},\n  PRIMARY KEY ({key})\n) STRICT, WITHOUT ROWID"
-
-
-def _insert_only_triggers(name: str) -> list[str]:
-    return [
-        f"CREATE TRIGGER {name}_no_{verb.lower()} BEFORE {verb} ON {name} "
-        f"BEGIN SELECT RAISE(ABORT, 'the Landscape is insert-only: {name}'); END"
-        for verb in ("UPDATE", "DELETE")
-    ]
