@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from elspeth.core.notes import SigningKey
+from elspeth.core.notes import SigningKey, VerifierKey
 
-__all__ = ["signing_key"]
+__all__ = ["known_keys", "signing_key"]
 
 
 def signing_key(environ: Mapping[str, str]) -> SigningKey:
@@ -28,3 +28,8 @@ def _path(environ: Mapping[str, str]) -> Path:
         return Path(named)
     base = environ.get("XDG_CONFIG_HOME")
     return (Path(base) if base else Path.home() / ".config") / "elspeth" / "signing.key"
+
+
+def known_keys(environ: Mapping[str, str]) -> list[VerifierKey]:
+    """The public keys that were ever used here."""
+    return [signing_key(environ).verifier]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from elspeth.app.comparison import Comparison
     from elspeth.core.landscape import LandscapeReader
 
-__all__ = ["register"]
+__all__ = ["DbOption", "JsonOption", "RunArgument", "open_reader", "register"]
 
 ROWS_SHOWN = 20
 
@@ -43,7 +43,8 @@ def register(app: typer.Typer) -> None:
 
 
 @contextmanager
-def _reader(db: str | None) -> Iterator[LandscapeReader]:
+def open_reader(db: str | None) -> Iterator[LandscapeReader]:
+    """The trail that the command means, opened for reading."""
     from elspeth.app.state import State
     from elspeth.core.landscape import LandscapeReader
 
@@ -55,7 +56,7 @@ def status(run: RunArgument = "latest", db: DbOption = None, json: JsonOption = 
     """Where a run stands: rows, batches, the next command."""
     from elspeth.app.reports import run_status
 
-    with _reader(db) as reader:
+    with open_reader(db) as reader:
         found = run_status(reader, reader.run(run))
     if json:
         print_json(found)
@@ -67,7 +68,7 @@ def runs(db: DbOption = None, json: JsonOption = False) -> None:
     """All runs, the newest first."""
     from elspeth.app import reports
 
-    with _reader(db) as reader:
+    with open_reader(db) as reader:
         found = list(reports.runs(reader))
     if json:
         print_json({"schema_version": 1, "runs": found})
@@ -99,7 +100,7 @@ def explain(
         return
     if (row is None) == (key is None):
         raise UsageError("explain needs --row N or --key K")
-    with _reader(db) as reader:
+    with open_reader(db) as reader:
         found = explain_row(reader, reader.run(run), row=row, key=key)
     if json:
         print_json(found.to_dict())
@@ -114,7 +115,7 @@ def _explain_in_all_runs(run: str, row: int | None, key: str | None, db: str | N
         raise UsageError("explain --all-runs needs --key K", hint="A row's index names another row in another source.")
     if run != "latest":
         raise UsageError("explain takes a run or --all-runs, not both")
-    with _reader(db) as reader, reader.snapshot():
+    with open_reader(db) as reader, reader.snapshot():
         found = explain_key(reader, key)
     if as_json:
         print_json(found.to_dict())
@@ -134,7 +135,7 @@ def diff(
     """Two runs compared by row, output, configuration, code and cost; exit 1 when the outputs differ."""
     from elspeth.app.comparison import compare_runs
 
-    with _reader(db) as reader, reader.snapshot():
+    with open_reader(db) as reader, reader.snapshot():
         found = compare_runs(reader, reader.run(a), reader.run(b), keep=limit)
         if json:
             print_json_lists(
@@ -180,7 +181,7 @@ def calls(
     """External calls, each attempt with its hashes."""
     from elspeth.app import reports
 
-    with _reader(db) as reader:
+    with open_reader(db) as reader:
         header = reader.run(run)
         found = reports.calls(reader, header, status=status, operation=operation, batch=batch, step=step)
         if json:
@@ -201,7 +202,7 @@ def call(
     """One external call with its envelope."""
     from elspeth.app.reports import call_record
 
-    with _reader(db) as reader:
+    with open_reader(db) as reader:
         found = call_record(reader, call_id)
     if json:
         print_json(found)
@@ -220,7 +221,7 @@ def payload(
     """The recorded bytes with that SHA-256, to stdout."""
     from elspeth.app.reports import payload_chunks
 
-    with _reader(db) as reader:
+    with open_reader(db) as reader:
         for chunk in payload_chunks(reader, sha256):
             sys.stdout.buffer.write(chunk)
     sys.stdout.buffer.flush()
@@ -244,7 +245,7 @@ def export(
         )
     if not to:
         raise UsageError("export needs --to PATH", hint="--to - writes to stdout.")
-    with _reader(db) as reader, reader.snapshot():
+    with open_reader(db) as reader, reader.snapshot():
         header = reader.run(run)
         if to == "-":
             write_lines(export_lines(reader, header, with_payloads=payloads), sys.stdout)

@@ -31,10 +31,13 @@ class Leaf:
     but not frozen.
     """
 
-    __slots__ = ("commit_no", "key", "lines", "place")
+    __slots__ = ("commit_no", "is_token", "key", "lines", "place")
 
-    def __init__(self, commit_no: int, place: int, key: tuple[Any, ...], lines: list[tuple[str, str]]) -> None:
+    def __init__(
+        self, commit_no: int, place: int, key: tuple[Any, ...], lines: list[tuple[str, str]], *, is_token: bool
+    ) -> None:
         self.commit_no = commit_no
+        self.is_token = is_token
         self.place = place
         self.key = key
         self.lines = lines
@@ -45,10 +48,15 @@ class Leaf:
         return "".join([line for _, line in self.lines])
 
     @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables that speak in it, in order."""
+        return tuple(dict.fromkeys(name for name, _ in self.lines))
+
+    @property
     def label(self) -> str:
-        """The record in words: its tables and its key."""
-        tables = " and ".join(dict.fromkeys(name for name, _ in self.lines))
-        return f"{tables} {'/'.join(_shown(part) for part in self.key if part != b'')}"
+        """Where it stands: the row and its path, or the key of a record."""
+        shown = "/".join([part.hex() if isinstance(part, bytes) else str(part) for part in self.key if part != b""])
+        return f"row {shown}" if self.is_token else shown
 
 
 def leaves(reader: LandscapeReader, run: RunHeader) -> Iterator[Leaf]:
@@ -56,13 +64,13 @@ def leaves(reader: LandscapeReader, run: RunHeader) -> Iterator[Leaf]:
     places: dict[int, int] = defaultdict(int)
     for token, by_commit in _tokens(reader, run):
         for commit_no, lines in sorted(by_commit.items()):
-            yield Leaf(commit_no, places[commit_no], token, lines)
+            yield Leaf(commit_no, places[commit_no], token, lines, is_token=True)
             places[commit_no] += 1
     for entry in TABLES:
         if entry.is_of_tokens or entry.is_signed:
             continue
         for key, commit_no, line in _others(reader, run, entry):
-            yield Leaf(commit_no, places[commit_no], key, [(entry.name, line)])
+            yield Leaf(commit_no, places[commit_no], key, [(entry.name, line)], is_token=False)
             places[commit_no] += 1
 
 
@@ -111,7 +119,3 @@ def _others(reader: LandscapeReader, run: RunHeader, entry: Table) -> Iterator[t
     ):
         commit_no = 0 if commit_at is None else record[commit_at]
         yield tuple(record[at] for at in key_of), commit_no, encode(record)
-
-
-def _shown(part: object) -> str:
-    return part.hex() if isinstance(part, bytes) else str(part)

@@ -10,7 +10,7 @@ from elspeth.core.canonical import compact_json
 from elspeth.core.landscape.journal import Journal
 from elspeth.core.landscape.reader import LandscapeReader, RunHeader, read_word
 
-__all__ = ["Purge", "add_purge", "purges_of"]
+__all__ = ["Purge", "add_purge", "purged_classes", "purges_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +43,16 @@ def purges_of(reader: LandscapeReader, run: RunHeader) -> list[Purge]:
             )
         )
     return found
+
+
+def purged_classes(reader: LandscapeReader, run: RunHeader) -> frozenset[PayloadClass]:
+    """The classes of which a purge was begun: their bytes may be gone."""
+    begun = {PurgeAction.PURGING, PurgeAction.PURGED}
+    return frozenset(
+        purge.payload_class
+        for purge in purges_of(reader, run)
+        if purge.action in begun and purge.payload_class is not None
+    )
 
 
 def add_purge(

@@ -140,11 +140,11 @@ def _find_wrong(reader: LandscapeReader, run: RunHeader, number: int, commits: d
         what = "its root or its number of leaves is not that of its records, which are as they were"
         step.find("commits", number, what)
     elif len(found) < len(expected) and (at == len(found) or found[at][0] in expected[at + 1 :]):
-        after = f"after {found[at - 1][1].label}" if at else "at its beginning"
+        after = f"after {found[at - 1][1].tables[0]} {found[at - 1][1].label}" if at else "at its beginning"
         step.find(tables or "?", f"commit {number}, {after}", "a record is missing")
     else:
         leaf = found[at][1]
-        names = [name for name in dict.fromkeys(name for name, _ in leaf.lines) if name in commit.wrong_tables]
+        names = [name for name in leaf.tables if name in commit.wrong_tables]
         is_extra = len(found) > len(expected) and found[at][0] not in expected
         message = "it was not in the commit" if is_extra else "it is not what was recorded"
         where = " and ".join(names) or tables or leaf.lines[0][0]

@@ -19,8 +19,9 @@ import sqlite3
 from collections.abc import Callable
 from functools import partial
 
-from elspeth.contracts import NoteError, PayloadClass, TrailError
+from elspeth.contracts import NoteError, TrailError
 from elspeth.core.landscape.reader import LandscapeReader, RunHeader
+from elspeth.core.landscape.retention import purged_classes
 from elspeth.core.landscape.seals import SealFolder
 from elspeth.core.landscape.verify.balance import check_balance
 from elspeth.core.landscape.verify.files import check_payloads
@@ -50,10 +51,9 @@ def verify_run(
     *,
     brought: Brought,
     folder: SealFolder,
-    purged: frozenset[PayloadClass] = frozenset(),
     on_step: Callable[[Step], None] = lambda _step: None,
 ) -> Report:
-    """Verifies a run. ``purged`` are the classes of payloads that were purged; ``on_step`` hears of each step's end.
+    """Verifies a run; ``on_step`` hears of each step's end.
 
     Within a snapshot of the reader all is of one moment, also of a live run.
     """
@@ -68,15 +68,21 @@ def verify_run(
         check_signatures(reader, run, report, step, brought)
         check_brought(run, report, step, tree, brought)
 
+    def check_the_payloads(step: Step) -> None:
+        check_payloads(reader, run, step, purged=purged_classes(reader, run))
+
+    def check_all_references(step: Step) -> None:
+        check_references(reader, run, step, purged=purged_classes(reader, run))
+
     steps: tuple[tuple[str, Callable[[Step], None]], ...] = (
         ("schema and triggers", partial(check_structure, reader)),
         ("records", partial(check_records, reader, run)),
-        ("payloads", partial(check_payloads, reader, run, purged=purged)),
+        ("payloads", check_the_payloads),
         ("tree", check_the_tree),
         ("seals", lambda step: check_seals(reader, run, step, tree, folder)),
         ("signatures", check_all_signatures),
         ("row equation", partial(check_balance, reader, run)),
-        ("references", partial(check_references, reader, run, purged=purged)),
+        ("references", check_all_references),
         ("outputs", partial(check_outputs, reader, run)),
     )
     for number, (name, check) in enumerate(steps, start=1):

@@ -110,7 +110,9 @@ def check_brought(run: RunHeader, report: Report, step: Step, tree: RunTree, bro
         checkpoint = next(iter(_readable([text], run)), None)
         if checkpoint is None:
             continue
-        if _signer(text, keys, step, "checkpoint", checkpoint.size) is None:
+        if not keys:
+            step.note("no key is known here, so the brought checkpoint is trusted as it is")
+        elif _signer(text, keys, step, "checkpoint", checkpoint.size) is None:
             continue
         if tree.size < checkpoint.size:
             message = f"it tells of {checkpoint.size} commits, and there are {tree.size}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from elspeth.core.landscape.definition import create_statements
 from elspeth.core.landscape.reader import LandscapeReader
-from elspeth.core.landscape.schema import SCHEMA_VERSION, TABLES, create_statements
+from elspeth.core.landscape.schema import SCHEMA_VERSION, TABLES
 from elspeth.core.landscape.verify.findings import Step
 from elspeth.core.landscape.views import view_statements
 

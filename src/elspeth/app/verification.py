@@ -1,0 +1,123 @@
+"""Verifying runs, and what only all runs together tell: a run that is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from elspeth.app.keys import known_keys
+from elspeth.contracts import NoteError, UsageError
+from elspeth.core.landscape import LandscapeReader, RunHeader, SealFolder
+from elspeth.core.landscape.verify import Brought, Finding, Report, Strength, verify_run
+from elspeth.core.notes import VerifierKey, parse_checkpoint, parse_note, split_notes
+
+__all__ = ["Verification", "read_brought", "verify_all", "verify_one"]
+
+
+@dataclass(slots=True)
+class Verification:
+    """The reports on the runs, and what was found about the trail as a whole."""
+
+    reports: list[Report] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def finding_count(self) -> int:
+        """How many findings there are in all."""
+        return len(self.findings) + sum(report.finding_count for report in self.reports)
+
+    @property
+    def strength(self) -> Strength:
+        """How strong the word is about all runs: as strong as about the weakest."""
+        order = list(Strength)
+        return min((report.strength for report in self.reports), key=order.index, default=Strength.CONSISTENT)
+
+    def as_json(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "schema_version": 1,
+            "is_verified": self.finding_count == 0,
+            "strength": self.strength.value,
+            "findings": [finding.as_json() for finding in self.findings],
+            "runs": [report.as_json() for report in self.reports],
+        }
+
+
+def read_brought(keys: Sequence[Path], checkpoints: Sequence[Path], environ: Mapping[str, str]) -> Brought:
+    """What a verifier brought, out of files; raises `UsageError` for a file that holds something else."""
+    return Brought(
+        keys=[key for path in keys for key in _keys_in(path)],
+        checkpoints=[note for path in checkpoints for note in _checkpoints_in(path)],
+        known_keys=known_keys(environ),
+    )
+
+
+def verify_one(
+    reader: LandscapeReader, run: RunHeader, *, brought: Brought, on_report: Callable[[Report], None]
+) -> Verification:
+    """Verifies one run; ``on_report`` hears of it as soon as it is done."""
+    verification = Verification()
+    _verify(reader, run, verification, brought, on_report)
+    return verification
+
+
+def verify_all(reader: LandscapeReader, *, brought: Brought, on_report: Callable[[Report], None]) -> Verification:
+    """Verifies every run, and that none is missing: not among the numbers, the seals' files and what was brought."""
+    verification = Verification()
+    numbers = dict(reader.query("SELECT run_no, run_id FROM runs ORDER BY run_no"))
+    for number in range(1, max(numbers, default=0) + 1):
+        if number not in numbers:
+            verification.findings.append(Finding("runs", str(number), "there is no such run, but there are later ones"))
+    known = set(numbers.values())
+    for run_id in SealFolder.beside(reader.database).run_ids():
+        if run_id not in known:
+            verification.findings.append(Finding("runs", run_id, "the run was sealed, and is not in the database"))
+    for note in brought.checkpoints:
+        run_id = parse_checkpoint(parse_note(note).text).origin.rpartition("/")[2]
+        if run_id not in known:
+            message = "a checkpoint of the run was brought, and it is not in the database"
+            verification.findings.append(Finding("runs", run_id, message))
+    for number in numbers:
+        _verify(reader, reader.run_numbered(number), verification, brought, on_report)
+    return verification
+
+
+def _verify(
+    reader: LandscapeReader,
+    run: RunHeader,
+    verification: Verification,
+    brought: Brought,
+    on_report: Callable[[Report], None],
+) -> None:
+    report = verify_run(reader, run, brought=brought, folder=SealFolder.beside(reader.database))
+    verification.reports.append(report)
+    on_report(report)
+
+
+def _keys_in(path: Path) -> list[VerifierKey]:
+    lines = [line.strip() for line in _text_of(path).splitlines()]
+    keys = [VerifierKey.parse(line) for line in lines if line and not line.startswith("#")]
+    if not keys:
+        raise UsageError(f"{path} holds no key", hint="A verifier key is one line, as `elspeth keys show` prints it.")
+    return keys
+
+
+def _checkpoints_in(path: Path) -> list[str]:
+    notes = split_notes(_text_of(path))
+    try:
+        for note in notes:
+            parse_checkpoint(parse_note(note).text)
+    except NoteError as error:
+        raise UsageError(f"{path} holds no checkpoint: {error.message}", hint=error.hint) from error
+    if not notes:
+        raise UsageError(f"{path} holds no checkpoint", hint="Seals lie in the folder `seals` of the state folder.")
+    return notes
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
