@@ -141,6 +141,26 @@ def test_no_bit_of_a_consistency_proof_can_be_changed(leaves: list[bytes], data:
     assert not check_consistency(old_size=old_size, old_root=old_root, new_size=size, new_root=new_root, path=path)
 
 
+@given(TREES, st.integers(1, 70), st.integers(1, 140))
+def test_a_proof_of_another_size_is_believed_only_where_the_paths_are_as_long(
+    leaves: list[bytes], old_size: int, claimed: int
+) -> None:
+    """A size is not part of a tree, so it must be signed with its root; but a size that cannot be is refused."""
+    old_size = min(old_size, len(leaves))
+    path = consistency_path(leaves, old_size)
+    is_believed = check_consistency(
+        old_size=old_size,
+        old_root=root_of(leaves[:old_size]),
+        new_size=claimed,
+        new_root=root_of(leaves),
+        path=path,
+    )
+
+    if claimed < old_size or len(consistency_path([EMPTY_ROOT] * claimed, old_size)) != len(path):
+        assert not is_believed
+    assert claimed != len(leaves) or is_believed
+
+
 @given(st.integers(-2, 70), st.integers(-2, 70), st.lists(st.binary(min_size=31, max_size=33), max_size=9))
 def test_whatever_is_handed_in_as_a_proof_gets_an_answer(old_size: int, new_size: int, path: list[bytes]) -> None:
     root = leaf_hash(b"")
