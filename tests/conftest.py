@@ -15,6 +15,17 @@ from elspeth.simulator import Settings, Simulator
 Serve = Callable[..., Simulator]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test, nor a process that one starts, reads or writes the configuration and the keys of who runs it."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))
+        patch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
+        patch.delenv("ELSPETH_SIGNING_KEY", raising=False)
+        yield
+
+
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     """Starts a simulator in this process, without latency unless told."""

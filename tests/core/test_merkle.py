@@ -198,9 +198,13 @@ def test_a_byte_cannot_move_from_one_hash_to_its_neighbour() -> None:
 
     with pytest.raises(ValueError, match="32 bytes"):
         root_from_inclusion(left[:-1], index=0, size=2, path=[left[-1:] + right])
-    shifted = consistency_path(LEAVES[:3], 2)[0] + b"x"
+    old_root, (third,) = root_of(LEAVES[:2]), consistency_path(LEAVES[:3], 2)
     assert not check_consistency(
-        old_size=2, old_root=root_of(LEAVES[:2]), new_size=3, new_root=root_of(LEAVES[:3]), path=[shifted]
+        old_size=2,
+        old_root=old_root[:-1],
+        new_size=3,
+        new_root=root_of(LEAVES[:3]),
+        path=[old_root[-1:] + third],
     )
 
 

@@ -330,6 +330,12 @@ def test_a_file_of_notes_is_split_into_them() -> None:
     assert [] == split_notes("")
 
 
+def test_a_line_of_the_text_that_begins_like_a_signature_does_not_end_it() -> None:
+    note = SigningKey.generate().sign(f"text\n{SIGNED}more text\n")
+
+    assert [note, note] == split_notes(note * 2)
+
+
 def test_a_note_that_was_cut_short_is_the_last_piece_and_is_refused() -> None:
     cut = C2SP_NOTE[:-9]
     *whole, rest = split_notes(GO_NOTE + cut)

@@ -13,7 +13,7 @@ from tests.e2e.project import ELSPETH, Project, ended, tickets
 from tests.e2e.small_run import SmallRun
 
 COMMANDS = ["init", "demo", "validate", "plan", "graph", "run", "resume", "status", "runs", "explain", "diff", "calls",
-            "call", "payload", "export", "plugins", "schema", "simulate"]  # fmt: skip
+            "call", "payload", "export", "plugins", "schema", "simulate", "keys"]  # fmt: skip
 
 
 def test_help_lists_every_command(project: Project) -> None:
@@ -37,7 +37,8 @@ def test_help_imports_nothing_heavy(project: Project) -> None:
         "from elspeth.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "heavy = {'pydantic', 'openai', 'starlette', 'httpx2', 'jinja2', 'uvicorn', 'rich', 'jsonschema_rs'}\n"
+        "heavy = {'pydantic', 'openai', 'starlette', 'httpx2', 'jinja2', 'uvicorn', 'rich', 'jsonschema_rs',\n"
+        "  'cryptography'}\n"
         "sys.stderr.write(' '.join(sorted(heavy & set(sys.modules))))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], env=project.environment(), capture_output=True, check=True)

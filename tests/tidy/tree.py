@@ -111,6 +111,6 @@ def texts() -> tuple[Path, ...]:
             for path in found
             if path.suffix in _TEXT_SUFFIXES
             and not {"__pycache__", ".elspeth"} & set(path.parts)
-            and path.name not in {".coverage", ".env"}
+            and path.name not in {".coverage", ".env", ".git"}
         )
     )

@@ -14,7 +14,14 @@ from typing import Annotated
 import typer
 
 from elspeth import __version__
-from elspeth.cli import pipeline_commands, run_commands, start_commands, trail_commands, verify_commands
+from elspeth.cli import (
+    key_commands,
+    pipeline_commands,
+    run_commands,
+    start_commands,
+    trail_commands,
+    verify_commands,
+)
 from elspeth.cli.output import print_error
 from elspeth.contracts import ElspethError
 
@@ -45,6 +52,7 @@ def build_app() -> typer.Typer:
     run_commands.register(app)
     trail_commands.register(app)
     verify_commands.register(app)
+    key_commands.register(app)
     return app
 
 

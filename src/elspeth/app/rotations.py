@@ -1,0 +1,60 @@
+"""The statement by which an old signing key names its successor.
+
+It is a signed note whose text no checkpoint can have (its second line is no number):
+
+    elspeth key rotation v1
+    <verifier line of the new key>
+    <UTC date>
+
+Whoever trusts the old key may trust the new one on its word, and no further: a key that was stolen
+can make such a statement too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from elspeth.contracts import NoteError
+from elspeth.core.notes import SigningKey, VerifierKey, parse_note, split_notes
+
+__all__ = ["Rotation", "read_rotations", "state_rotation"]
+
+_HEAD: Final = "elspeth key rotation v1"
+_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """On ``day`` (UTC, ISO 8601) the old key named the new one."""
+
+    old: VerifierKey
+    new: VerifierKey
+    day: str
+
+
+def state_rotation(old: SigningKey, *, new: VerifierKey, day: str) -> str:
+    """The note of a rotation; `read_rotations` is its inverse."""
+    return old.sign(f"{_HEAD}\n{new.encode()}\n{day}\n")
+
+
+def read_rotations(text: str, keys: Iterable[VerifierKey]) -> list[Rotation]:
+    """The rotations that notes one after the other state, each signed by one of ``keys``.
+
+    Raises `NoteError` for a note that is no such statement, or that nobody of ``keys`` signed.
+    """
+    known = list(keys)
+    return [_rotation(note, known) for note in split_notes(text)]
+
+
+def _rotation(text: str, keys: list[VerifierKey]) -> Rotation:
+    note = parse_note(text)
+    signer = note.signed_by(keys)
+    head, *lines = note.text.split("\n")
+    if signer is None:
+        raise NoteError("no known key signed this statement of a rotation")
+    if head != _HEAD or len(lines) != 3 or not _DAY.fullmatch(lines[1]):
+        raise NoteError("this is not a statement of a rotation")
+    return Rotation(signer, VerifierKey.parse(lines[0]), lines[1])

@@ -1,0 +1,133 @@
+"""The signing key as a user meets it: shown, replaced, and kept where it belongs."""
+
+import stat
+from pathlib import Path
+
+import pytest
+from tests.e2e.project import Project
+
+from elspeth.core.notes import SigningKey, VerifierKey
+
+
+@pytest.fixture
+def folder(project: Project) -> Path:
+    """Where the commands of this project keep keys."""
+    return Path(project.env["HOME"]) / ".config" / "elspeth"
+
+
+def secret(folder: Path) -> str:
+    return (folder / "signing_key").read_text()
+
+
+def test_the_first_look_makes_the_key_and_says_so(project: Project, folder: Path) -> None:
+    first = project("keys", "show")
+    again = project("keys", "show")
+
+    assert VerifierKey.parse(first.out.removesuffix("\n")).encode() == first.out.removesuffix("\n")
+    assert first.out == again.out
+    assert first.err.startswith(f"made the first signing key: {folder}/signing_key\nsince ")
+    assert again.err.startswith("since ")
+    assert f"{folder}/signing_key" in again.err
+    assert 0o600 == stat.S_IMODE((folder / "signing_key").stat().st_mode)
+    assert [] == list(project.folder.iterdir())
+
+
+def test_what_is_shown_is_the_public_half(project: Project, folder: Path) -> None:
+    shown = project("keys", "show", "--all").out + project("keys", "show", "--all", "--json").out
+    key = SigningKey.parse(secret(folder).removesuffix("\n"))
+
+    assert key.verifier.encode() in shown
+    assert secret(folder).split("+")[-1].strip() not in shown
+
+
+def test_a_key_as_json(project: Project, folder: Path) -> None:
+    shown = project("keys", "show", "--json").json()
+    (key,) = shown["keys"]
+    verifier = VerifierKey.parse(key["verifier"])
+
+    assert (1, f"{folder}/signing_key") == (shown["schema_version"], shown["path"])
+    assert (verifier.name, verifier.key_id.hex(), True) == (key["name"], key["key_id"], key["is_current"])
+    assert f"# since {key['since']}\n{key['verifier']}\n" == (folder / "known_keys").read_text()
+
+
+def test_a_rotation_is_only_told_until_it_is_asked_for(project: Project, folder: Path) -> None:
+    line = project("keys", "show").out
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    told = project("keys", "rotate")
+
+    assert f"would make a new signing key in {folder}/signing_key\n" in told.out
+    assert "nothing was changed; elspeth keys rotate --yes does it\n" == told.err
+    told_json = project("keys", "rotate", "--json").json()
+    assert (False, line) == (told_json["rotated"], told_json["old"]["verifier"] + "\n")
+    assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_rotation_leaves_the_old_verifier_line_and_its_word_for_the_new_one(project: Project, folder: Path) -> None:
+    old, old_secret = project("keys", "show").out, secret(folder)
+    done = project("keys", "rotate", "--yes")
+    everything = b"".join(path.read_bytes() for path in folder.iterdir())
+
+    assert done.out == project("keys", "show").out != old
+    assert old + done.out == project("keys", "show", "--all").out
+    assert old_secret.encode() not in everything
+    assert done.out.encode() in (folder / "rotations").read_bytes()
+    assert f"successor in {folder}/rotations" in done.err
+
+    again = project("keys", "rotate", "--yes", "--json").json()
+    assert (True, done.out) == (again["rotated"], again["old"]["verifier"] + "\n")
+    assert again["new"]["verifier"] + "\n" == project("keys", "show").out
+    listed = project("keys", "show", "--all", "--json").json()["keys"]
+    assert [False, False, True] == [key["is_current"] for key in listed]
+
+
+def test_a_rotation_that_did_not_end_is_told(project: Project, folder: Path) -> None:
+    project("keys", "show")
+    successor = SigningKey.generate()
+    (folder / "signing_key.next").write_text(f"{successor.encode()}\n")
+    (folder / "signing_key.next").chmod(0o600)
+
+    for command in (("keys", "show"), ("keys", "rotate")):
+        assert "a rotation was begun and did not end" in project(*command).err
+    assert f"{successor.verifier.encode()}\n" == project("keys", "rotate", "--yes").out
+    assert "did not end" not in project("keys", "show").err
+
+
+def test_there_must_be_a_key_to_rotate(project: Project, folder: Path) -> None:
+    for options in ([], ["--yes"]):
+        refused = project("keys", "rotate", *options, code=2)
+        assert ("", True) == (refused.out, "there is no signing key to rotate" in refused.err)
+        assert "hint: elspeth keys show makes the first one" in refused.err
+    assert not folder.exists()
+
+
+def test_a_key_that_others_can_read_is_not_used(project: Project, folder: Path) -> None:
+    project("keys", "show")
+    (folder / "signing_key").chmod(0o644)
+
+    for command in (["show"], ["rotate"], ["rotate", "--yes"]):
+        refused = project("keys", *command, code=2)
+        assert "" == refused.out
+        assert "can be read or written by others (mode 0644)" in refused.err
+        assert f"hint: chmod 600 {folder}/signing_key" in refused.err
+
+
+def test_a_key_elsewhere(project: Project, folder: Path, tmp_path: Path) -> None:
+    safe = tmp_path / "safe"
+    safe.mkdir()
+    env = {"ELSPETH_SIGNING_KEY": str(safe / "key")}
+    line = project("keys", "show", env=env).out
+
+    assert line == f"{SigningKey.parse((safe / 'key').read_text().strip()).verifier.encode()}\n"
+    assert line != project("keys", "show").out
+    assert (safe / "known_keys").read_text().endswith(line)
+
+
+def test_a_key_beside_the_trail_is_refused(project: Project) -> None:
+    (project.folder / ".elspeth").mkdir()
+    env = {"ELSPETH_SIGNING_KEY": str(project.folder / ".elspeth" / "key")}
+    refused = project("keys", "show", code=2, env=env)
+
+    assert "" == refused.out
+    assert "would lie in a state folder" in refused.err
+    assert "hint: Whoever copies the trail would have the key." in refused.err
+    assert [] == list((project.folder / ".elspeth").iterdir())
