@@ -20,7 +20,7 @@ from typing import Any
 
 from elspeth import __version__
 from elspeth.app.composition import PRICE_HINT, Beginning, build_plan, needs_simulator, secrets_of
-from elspeth.app.keys import signing_key
+from elspeth.app.sealing import seal_the_rest, signing_for
 from elspeth.app.simulation import SimulatorProcess
 from elspeth.app.state import State, database_path
 from elspeth.contracts import (
@@ -47,7 +47,6 @@ from elspeth.core.landscape import (
     RunHeader,
     Sample,
     SealFolder,
-    Signing,
     create_database,
     create_run,
     open_journal,
@@ -154,6 +153,7 @@ def resume_run(reference: str, *, state: State, conditions: Conditions, db: str 
         run = reader.run(reference)
         status, detail = reader.status(run.run_no)
         if status is RunStatus.COMPLETED:
+            seal_the_rest(reader, run, conditions.environ)
             code = 1 if detail.get("is_over_error_rate") else 0
             return RunResult(run_id=run.run_id, status=status, exit_code=code, database=database, summary=detail)
         pipeline = recorded_pipeline(reader, run, registry, environ=conditions.environ)
@@ -219,7 +219,7 @@ class _Work:
         self._conditions = conditions
         self._redactor = Redactor(secrets)
         self._clock = SystemClock(conditions.stop)
-        self._signing = Signing(key=signing_key(conditions.environ), folder=SealFolder.beside(reader.database))
+        self._signing = signing_for(reader, conditions.environ)
 
     def execute(self, *, first: Plan | None) -> RunResult:
         """Executes under the run's lock; ``first`` is the plan of a run that is new, if it is made already."""
