@@ -194,6 +194,21 @@ def test_a_known_key_needs_no_folder_that_can_be_written(environ: Environ) -> No
     assert {"signing_key", "known_keys"} == {path.name for path in place.folder.iterdir()}
 
 
+def test_a_key_that_cannot_become_known_does_not_sign(environ: Environ) -> None:
+    """As one that is mounted for reading only, without its known_keys; the hint says what is missing."""
+    key = signing_key(environ)
+    place = KeyPlace.of(environ)
+    place.known_file.unlink()
+    (place.folder / "lock").unlink()
+    (place.folder / "lock").mkdir()
+
+    with pytest.raises(KeyFileError, match="lock cannot be locked") as refused:
+        signing_key(environ)
+    assert "put known_keys, with the verifier line, beside the key" in (refused.value.hint or "")
+    place.known_file.write_text(f"{key.verifier.encode()}\n")
+    assert key == signing_key(environ)
+
+
 def test_known_keys_may_be_edited_by_people(environ: Environ) -> None:
     key, other = signing_key(environ), SigningKey.generate("other").verifier
     file = KeyPlace.of(environ).known_file

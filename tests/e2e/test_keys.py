@@ -3,10 +3,19 @@
 import stat
 from pathlib import Path
 
+import metamorphic_log
 import pytest
 from tests.e2e.project import Project
 
-from elspeth.core.notes import SigningKey, VerifierKey
+from elspeth.core.notes import SigningKey, VerifierKey, split_notes
+
+PIPELINE = """\
+name: fruit
+source: {plugin: csv, options: {path: fruit.csv}, schema: {id: int, name: str}}
+sinks:
+  out: {plugin: jsonl, options: {path: out.jsonl}}
+output: out
+"""
 
 
 @pytest.fixture
@@ -131,3 +140,22 @@ def test_a_key_beside_the_trail_is_refused(project: Project) -> None:
     assert "would lie in a state folder" in refused.err
     assert "hint: Whoever copies the trail would have the key." in refused.err
     assert [] == list((project.folder / ".elspeth").iterdir())
+
+
+def test_the_seals_of_a_run_convince_a_program_that_is_not_ours(project: Project) -> None:
+    """With nothing but the line that ``keys show`` printed before the run; a later rotation changes nothing."""
+    line = project("keys", "show").out.strip()
+    project.write("pipeline.yaml", PIPELINE)
+    project.write("fruit.csv", "id,name\n1,apple\n2,fig\n")
+    project("run", "pipeline.yaml")
+    other = project("keys", "rotate", "--yes").out.strip()
+    (file,) = (project.folder / ".elspeth" / "seals").rglob(f"*{project.run_id()}*")
+    notes = split_notes(file.read_text())
+
+    heads = [metamorphic_log.checkpoint_verify(note, [line]) for note in notes]
+    assert len(heads) > 1
+    assert sorted(head.size for head in heads) == [head.size for head in heads]
+    assert {f"elspeth/run/{project.run_id()}"} == {head.origin for head in heads}
+    with pytest.raises(metamorphic_log.VerifyError):
+        metamorphic_log.checkpoint_verify(notes[-1], [other])
+    assert VerifierKey.parse(line).name in project("verify", "latest").out

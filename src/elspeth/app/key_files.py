@@ -19,6 +19,11 @@ PUBLIC: Final = 0o644
 _FOLDER: Final = 0o700
 _OTHERS: Final = 0o077
 _LOCK: Final = "lock"
+_HINT: Final = "Mend its permissions, or name another file with ELSPETH_SIGNING_KEY."
+_READ_ONLY_HINT: Final = (
+    "Mend its permissions. "
+    "Where the folder must stay read-only, put known_keys, with the verifier line, beside the key."
+)
 _MOST_BYTES: Final = 10_000
 """A key is one line; what is longer is something else, and is not read to its end."""
 
@@ -32,7 +37,7 @@ def make_folder(folder: Path) -> None:
 @contextmanager
 def one_writer(folder: Path) -> Iterator[None]:
     """Waits until no other process changes the files of this folder. The lock dies with its process."""
-    with _told(folder / _LOCK, "locked"):
+    with _told(folder / _LOCK, "locked", hint=_READ_ONLY_HINT):
         descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
     try:
         with _told(folder / _LOCK, "locked"):
@@ -115,7 +120,7 @@ def _opened(path: Path) -> Iterator[int]:
 
 
 @contextmanager
-def _told(path: Path, done: str) -> Iterator[None]:
+def _told(path: Path, done: str, *, hint: str = _HINT) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
@@ -125,7 +130,4 @@ def _told(path: Path, done: str) -> Iterator[None]:
             f"{path} cannot be {done}: its folder does not exist", hint="Make the folder first."
         ) from None
     except OSError as error:
-        raise KeyFileError(
-            f"{path} cannot be {done}: {error.strerror or error}",
-            hint="Mend its permissions, or name another file with ELSPETH_SIGNING_KEY.",
-        ) from error
+        raise KeyFileError(f"{path} cannot be {done}: {error.strerror or error}", hint=hint) from error
