@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from elspeth import __version__
-from elspeth.cli import pipeline_commands, run_commands, start_commands, trail_commands
+from elspeth.cli import pipeline_commands, replay_commands, run_commands, start_commands, trail_commands
 from elspeth.cli.output import print_error
 from elspeth.contracts import ElspethError
 
@@ -44,6 +44,7 @@ def build_app() -> typer.Typer:
     pipeline_commands.register(app)
     run_commands.register(app)
     trail_commands.register(app)
+    replay_commands.register(app)
     return app
 
 

@@ -17,6 +17,7 @@ from elspeth.engine.batch import Batch, unanswered
 from elspeth.engine.remote import is_permanent
 
 __all__ = [
+    "MOST_SET_ASIDE",
     "RESULT_FILES",
     "Answers",
     "Place",
@@ -29,6 +30,8 @@ __all__ = [
 ]
 
 RESULT_FILES = (FileRole.OUTPUT, FileRole.ERROR)
+MOST_SET_ASIDE = 1_000
+"""So many lines of a batch are noted one by one."""
 
 
 class Place(NamedTuple):

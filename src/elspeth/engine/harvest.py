@@ -28,6 +28,7 @@ from elspeth.contracts import (
 from elspeth.core.canonical import sha256
 from elspeth.core.landscape.rows import TrailRow
 from elspeth.engine.answers import (
+    MOST_SET_ASIDE,
     RESULT_FILES,
     Answers,
     Place,
@@ -48,7 +49,6 @@ from elspeth.engine.tokens import Token
 __all__ = ["Harvester"]
 
 _ROWS_AT_ONCE = 256
-_MOST_FAULTS_NOTED = 1_000
 
 
 @dataclass(slots=True)
@@ -152,7 +152,7 @@ class Harvester:
         def set_aside(line: SetAside) -> None:
             if line.kind != "duplicate":
                 tally.count_usage(transform.read_line(line.line, line.role).verdict)
-            if (line.role.word, line.position + 1) in known or len(known) >= _MOST_FAULTS_NOTED:
+            if (line.role.word, line.position + 1) in known or len(known) >= MOST_SET_ASIDE:
                 return
             known.add((line.role.word, line.position + 1))
             where = {"role": line.role.word, "line": line.position + 1, "start": line.start, "length": len(line.line)}
