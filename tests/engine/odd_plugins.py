@@ -81,6 +81,33 @@ class TellCall(Odd):
         return TransformResult.success(row)
 
 
+class CallOut(Odd):
+    """Asks a service whatever the row wants to know, and keeps what it hears. Breaks once, where a flag stands."""
+
+    def process(self, row: Row, ctx: Context) -> TransformResult:
+        from pathlib import Path
+
+        import httpx2
+
+        said = []
+        client = ctx.http("service")
+        for what in row["ask"]:
+            url = f"{row['url']}/{what}"
+            try:
+                if what == "upload":
+                    answer = client.post(url, files={"file": ("a.txt", b"content")}, data={"purpose": "batch"})
+                else:
+                    answer = client.post(url, json={"what": what}) if what.startswith("post") else client.get(url)
+                said.append(answer.text)
+            except httpx2.HTTPError as error:
+                said.append(type(error).__name__)
+        flag = Path(row.get("flag") or "none")
+        if flag.is_file():
+            flag.unlink()
+            raise ZeroDivisionError("a bug")
+        return TransformResult.success({**row, "said": said})
+
+
 class Break(Odd):
     """Has a bug."""
 
@@ -114,6 +141,7 @@ TRANSFORMS = {
     "echo_secret": "EchoSecret",
     "reach_out": "ReachOut",
     "tell_call": "TellCall",
+    "call_out": "CallOut",
     "break": "Break",
     "vary": "Vary",
 }

@@ -46,10 +46,13 @@ _REJECTED_FIELDS: dict[str, FieldType | None] = {
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Beginning:
-    """What was true when a run began and holds until its end; ``prices`` by node, those that are known."""
+    """What was true when a run began and holds until its end; ``prices`` by node, those that are known.
+
+    ``prices`` is None for a pipeline that was edited since: its own are looked up.
+    """
 
     source_fields: Fields
-    prices: Mapping[int, Price]
+    prices: Mapping[int, Price] | None
 
 
 def build_plan(
@@ -81,7 +84,7 @@ def build_plan(
     )
     faults += traced.diagnostics
     faults += _key_faults(pipeline, fields)
-    prices = _prices(steps, faults) if begun is None else begun.prices
+    prices = _prices(steps, faults) if begun is None or begun.prices is None else begun.prices
     faults += _cost_limit_faults(pipeline, steps, prices)
     steps = {number: dataclasses.replace(step, price=prices.get(number)) for number, step in steps.items()}
     sinks, sink_faults = _sinks(pipeline, graph, registry, traced.inputs)

@@ -47,6 +47,7 @@ from elspeth.engine.batches import is_full
 from elspeth.engine.context import StepContext
 from elspeth.engine.plan import SOURCE_NODE, Plan, Step
 from elspeth.engine.processor import Processor
+from elspeth.engine.screen import RedactingScreen
 from elspeth.engine.tokens import Arrival, Token
 
 __all__ = ["Ending", "Forecast", "StepForecast", "forecast"]
@@ -124,7 +125,7 @@ def forecast(plan: Plan, *, secrets: Sequence[str], limit: int | None = None, sh
             context_of=lambda step: _NoWayOut(
                 step=step.name, node_no=step.number, recorder=recorder, redactor=redactor, clock=clock
             ),
-            redactor=redactor,
+            screen=RedactingScreen(redactor),
             guard=guard,
             clock=clock,
         )

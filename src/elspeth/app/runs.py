@@ -20,14 +20,13 @@ from typing import Any
 
 from elspeth import __version__
 from elspeth.app.composition import PRICE_HINT, Beginning, build_plan, needs_simulator, secrets_of
+from elspeth.app.recorded import fields_json, recorded_beginning, recorded_pipeline
 from elspeth.app.sealing import seal_the_rest, signing_for
 from elspeth.app.simulation import SimulatorProcess
 from elspeth.app.state import State, database_path
 from elspeth.contracts import (
     BatchPendingError,
     ElspethError,
-    Fields,
-    FieldType,
     NodeKind,
     RunError,
     RunStatus,
@@ -37,13 +36,12 @@ from elspeth.contracts import (
 from elspeth.core.calls import NetworkGuard, Redactor
 from elspeth.core.canonical import compact_json
 from elspeth.core.clock import SystemClock
-from elspeth.core.config import Pipeline, RecordedAssets, load_pipeline
+from elspeth.core.config import Pipeline, load_pipeline
 from elspeth.core.config.environment import read_dotenv
 from elspeth.core.landscape import (
     LandscapeReader,
     LandscapeRecorder,
     NewRun,
-    Payloads,
     RunHeader,
     Sample,
     SealFolder,
@@ -156,7 +154,7 @@ def resume_run(reference: str, *, state: State, conditions: Conditions, db: str 
             seal_the_rest(reader, run, conditions.environ)
             code = 1 if detail.get("is_over_error_rate") else 0
             return RunResult(run_id=run.run_id, status=status, exit_code=code, database=database, summary=detail)
-        pipeline = recorded_pipeline(reader, run, registry, environ=conditions.environ)
+        pipeline = _pipeline_to_resume(reader, run, registry, environ=conditions.environ)
         conditions.on_start(run.run_id)
         work = _Work(
             pipeline,
@@ -170,24 +168,17 @@ def resume_run(reference: str, *, state: State, conditions: Conditions, db: str 
         return work.execute(first=None)
 
 
-def recorded_pipeline(
+def _pipeline_to_resume(
     reader: LandscapeReader, run: RunHeader, registry: Registry, *, environ: Mapping[str, str]
 ) -> Pipeline:
-    """The pipeline of a run, from the trail alone; secrets are looked up afresh."""
-    payloads = Payloads(reader, run)
-    files = {
-        name: payloads.body_at(ref, digest)
-        for name, ref, digest in reader.query("SELECT name, ref, hash FROM run_files WHERE run_no = ?", run.run_no)
-    }
-    if not files:
-        return _unbegun_pipeline(run, registry, environ=environ)
-    config = json.loads(run.config_json)
+    """The recorded pipeline; secrets are looked up afresh.
+
+    Of a run that ended before its first commit nothing was done, and its files are only on the disk.
+    """
     dotenv, _ = read_dotenv(run.folder / ".env")
-    return Pipeline.from_recorded(config, registry, environ={**dotenv, **environ}, assets=RecordedAssets(files))
-
-
-def _unbegun_pipeline(run: RunHeader, registry: Registry, *, environ: Mapping[str, str]) -> Pipeline:
-    """The pipeline of a run that ended before its first commit: nothing was done, its files are only on the disk."""
+    pipeline = recorded_pipeline(reader, run, registry, environ={**dotenv, **environ})
+    if pipeline is not None:
+        return pipeline
     pipeline = load_pipeline(json.loads(run.config_json)["path"], registry, environ=environ)
     if compact_json(pipeline.recorded()) != run.config_json:
         raise RunError(
@@ -282,13 +273,10 @@ class _Work:
 
     def _beginning(self, first: Plan | None) -> Beginning:
         """What the run began with: the plan that is being recorded, or the record."""
-        if first is not None:
-            prices = {number: step.price for number, step in first.steps.items() if step.price is not None}
-            return Beginning(source_fields=first.fields[SOURCE_NODE], prices=prices)
-        ((fields,),) = self._reader.query(
-            "SELECT fields_json FROM nodes WHERE run_no = ? AND node_no = ?", self._run.run_no, SOURCE_NODE
-        )
-        return Beginning(source_fields=_read_fields(fields), prices=self._reader.prices(self._run.run_no))
+        if first is None:
+            return recorded_beginning(self._reader, self._run)
+        prices = {number: step.price for number, step in first.steps.items() if step.price is not None}
+        return Beginning(source_fields=first.fields[SOURCE_NODE], prices=prices)
 
     def _cost_limit(self) -> Decimal | None:
         """The limit of this process: what it was told, else what the one before it went by, else the pipeline's."""
@@ -376,7 +364,7 @@ def _define(recorder: LandscapeRecorder, pipeline: Pipeline, plan: Plan) -> None
             kind=_kind(node.kind, step).value,
             plugin=node.plugin,
             expression=step.gate.text if step is not None and step.gate is not None else None,
-            fields_json=_fields_json(plan.fields[node.number]),
+            fields_json=fields_json(plan.fields[node.number]),
             price_json=None if step is None or step.price is None else compact_json(step.price.as_json()),
         )
     for edge in plan.graph.edges:
@@ -416,11 +404,6 @@ def _kind(kind: NodeKind, step: Step | None) -> NodeKind:
     return NodeKind.BATCH_TRANSFORM if step is not None and step.batch is not None else kind
 
 
-def _fields_json(fields: Fields) -> str:
-    types = [[name, None if kind is None else kind.value] for name, kind in fields.types.items()]
-    return compact_json({"fields": types, "is_open": fields.is_open})
-
-
 def _database_of(pipeline: Pipeline, state: State, db: str | None, environ: Mapping[str, str]) -> Path:
     named = db or environ.get("ELSPETH_LANDSCAPE_URL")
     if named:
@@ -444,10 +427,3 @@ def _refuse_second(reader: LandscapeReader, pipeline: Pipeline) -> None:
             f"run {run_id} of this pipeline and source is {status.word}",
             hint=f"Go on with it: elspeth resume {run_id}. To begin another one, and pay again: --new.",
         )
-
-
-def _read_fields(text: str) -> Fields:
-    """The inverse of `_fields_json`."""
-    recorded = json.loads(text)
-    types = {name: None if kind is None else FieldType(kind) for name, kind in recorded["fields"]}
-    return Fields(types, recorded["is_open"])

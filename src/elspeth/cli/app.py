@@ -17,6 +17,7 @@ from elspeth import __version__
 from elspeth.cli import (
     key_commands,
     pipeline_commands,
+    replay_commands,
     run_commands,
     start_commands,
     trail_commands,
@@ -53,6 +54,7 @@ def build_app() -> typer.Typer:
     trail_commands.register(app)
     verify_commands.register(app)
     key_commands.register(app)
+    replay_commands.register(app)
     return app
 
 

@@ -14,6 +14,7 @@
     ├── BusyError               another process holds the run                           exit 6
     ├── BatchPendingError       only remote work is left: resume later                  exit 75
     ├── StoppedError            the process was asked to stop; everything is saved      exit 130, 143
+    ├── NotRecordedError        a replay was asked for something that the trail does not have  exit 1
     ├── TrailError              what was read back from the Landscape is not sound      exit 3
     │   ├── MissingTrailError   there is no such database, run, call or payload         exit 2
     │   └── PurgedError         the bytes were purged; their hashes are still there
@@ -52,6 +53,7 @@ __all__ = [
     "KeyFileError",
     "MissingTrailError",
     "NotFoundError",
+    "NotRecordedError",
     "NoteError",
     "OutcomeUnknownError",
     "PipelineError",
@@ -193,6 +195,12 @@ class StoppedError(ElspethError):
 
     def __init__(self) -> None:
         super().__init__("stopped on request; everything is saved")
+
+
+class NotRecordedError(ElspethError):
+    """A replay reaches nothing but the trail, and a plugin made a request that the trail does not answer."""
+
+    exit_code = 1
 
 
 class TrailError(ElspethError):

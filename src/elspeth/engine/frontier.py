@@ -9,9 +9,9 @@ back when the watermark has passed it. Both ways lead through `Frontier.write`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 from elspeth.contracts import Outcome, StateStatus, TrailError
-from elspeth.core.landscape import LandscapeRecorder
 from elspeth.core.landscape.rows import TrailRow, TrailRows
 from elspeth.engine.admission import rejected_row
 from elspeth.engine.outputs import Output
@@ -19,9 +19,26 @@ from elspeth.engine.plan import SOURCE_NODE, Plan
 from elspeth.engine.selection import Selection
 from elspeth.engine.tokens import Arrival
 
-__all__ = ["Frontier"]
+__all__ = ["Frontier", "OutcomeRecorder"]
 
 _ROWS_AT_ONCE = 2_000
+
+
+class OutcomeRecorder(Protocol):
+    """Takes how tokens ended."""
+
+    def add_outcome(
+        self,
+        row: int,
+        *,
+        outcome: Outcome,
+        step_no: int | None,
+        sink_no: int | None,
+        sink_line: int = 0,
+        reason: str | None = None,
+    ) -> None:
+        """A token ended; ``sink_line`` (1-based) counts only with a sink."""
+        ...
 
 
 class Frontier:
@@ -32,7 +49,7 @@ class Frontier:
         plan: Plan,
         *,
         outputs: Mapping[int, Output],
-        recorder: LandscapeRecorder,
+        recorder: OutcomeRecorder,
         released: int,
         selection: Selection,
     ) -> None:

@@ -47,6 +47,7 @@ from elspeth.engine.plan import SOURCE_NODE, Plan, Step
 from elspeth.engine.processor import Processor, Sweep
 from elspeth.engine.rebuild import rebuild_part
 from elspeth.engine.remote import RemoteSteps
+from elspeth.engine.screen import RedactingScreen
 from elspeth.engine.selection import Selection
 from elspeth.engine.standstill import Standstill
 from elspeth.engine.tokens import Token
@@ -143,7 +144,7 @@ class Orchestrator:
         self._processor = Processor(
             plan,
             context_of=lambda step: self._contexts[step.number],
-            redactor=redactor,
+            screen=RedactingScreen(redactor),
             guard=guard,
             clock=clock,
         )

@@ -10,20 +10,56 @@ sees half a micro-batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from elspeth.contracts import Clock, Outcome, Row, RowError, RunError, TransformResult
-from elspeth.core.calls import NetworkGuard, Redactor
+from elspeth.contracts import Clock, Context, Outcome, Row, RowError, RunError, TransformResult
+from elspeth.core.calls import NetworkGuard
 from elspeth.core.canonical import NotEncodableError, sha256
 from elspeth.core.expressions import ExpressionFailure
 from elspeth.core.graph import route_label
-from elspeth.core.landscape import LandscapeRecorder
 from elspeth.engine.batch import custom_id
-from elspeth.engine.context import StepContext
 from elspeth.engine.plan import Plan, Step
+from elspeth.engine.screen import Screen
 from elspeth.engine.tokens import Arrival, Token
 
-__all__ = ["Processor", "Sweep"]
+__all__ = ["Processor", "RowContext", "StateRecorder", "Sweep"]
+
+
+class RowContext(Context, Protocol):
+    """A step's context, told on which row the step works."""
+
+    row_index: int | None
+
+
+class StateRecorder(Protocol):
+    """Takes what became of tokens at the nodes; the columns are those of ``node_states``."""
+
+    def add_states(
+        self,
+        rows: Sequence[int],
+        *,
+        node_no: int,
+        hashes: Sequence[bytes] | None,
+        started_at: int,
+        duration_us: int,
+        route: str | None = None,
+        attempt: int = 0,
+    ) -> None:
+        """Tokens passed a node; ``hashes`` is None where the node left the rows as they were."""
+        ...
+
+    def add_failure(
+        self,
+        row: int,
+        *,
+        node_no: int,
+        error: Mapping[str, Any],
+        started_at: int,
+        duration_us: int,
+        attempt: int = 0,
+    ) -> None:
+        """A token failed at a node."""
+        ...
 
 
 class Sweep:
@@ -51,7 +87,7 @@ class Sweep:
         """Notes that a token failed at a node."""
         self._failures.append({"row": token.index, **columns})
 
-    def record(self, recorder: LandscapeRecorder) -> None:
+    def record(self, recorder: StateRecorder) -> None:
         """Hands the states over."""
         for state in self._states:
             recorder.add_states(**state)
@@ -66,14 +102,14 @@ class Processor:
         self,
         plan: Plan,
         *,
-        context_of: Callable[[Step], StepContext],
-        redactor: Redactor,
+        context_of: Callable[[Step], RowContext],
+        screen: Screen,
         guard: NetworkGuard,
         clock: Clock,
     ) -> None:
         self._plan = plan
         self._contexts = {step.number: context_of(step) for step in plan.steps.values()}
-        self._redactor = redactor
+        self._screen = screen
         self._guard = guard
         self._clock = clock
 
@@ -155,7 +191,7 @@ class Processor:
             if data == token.data:
                 token.row = row  # the same bytes, but the plugin may have handed out another object
                 same.append(token)
-            elif self._redactor.is_in(data):
+            elif self._screen.holds_secret(step, token, data):
                 failures.append((token, RowError(code="secret", message="the row would hold a secret")))
             else:
                 token.become(row, data, sha256(data), writer=step.number)
@@ -211,7 +247,7 @@ class Processor:
             line = step.batch.request_line(token.row, custom_id(token.index, 0))
             if isinstance(line, RowError):
                 failures.append((token, line))
-            elif self._redactor.is_in(line):
+            elif self._screen.holds_secret(step, token, line):
                 failures.append((token, RowError(code="secret", message="the request would hold a secret")))
             else:
                 sweep.requests.append((step.number, token, line))
@@ -225,7 +261,7 @@ class Processor:
         note: Mapping[str, Any],
     ) -> None:
         for token, failure in failures:
-            error = self._error(failure)
+            error = self._screen.error(step, token, failure)
             sweep.failed(token, error=error, **note)
             target, outcome = self._plan.end_at(step, "on_error")
             sweep.arrivals.append(
@@ -239,12 +275,6 @@ class Processor:
                     error=error,
                 )
             )
-
-    def _error(self, failure: RowError) -> dict[str, Any]:
-        error: dict[str, Any] = {"code": failure.code, "message": self._redactor.redact_text(failure.message)}
-        if failure.detail is not None:
-            error["detail"] = self._redactor.redact_value(dict(failure.detail))
-        return error
 
     def _only_row(self, step: Step, token: Token, result: TransformResult) -> Row:
         if len(result.rows) != 1:

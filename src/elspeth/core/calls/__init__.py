@@ -3,15 +3,20 @@
 from elspeth.core.calls.client import EnvironmentTransport, recording_client
 from elspeth.core.calls.guard import NetworkGuard, allowed
 from elspeth.core.calls.redaction import MARK, Redactor, StreamRedactor
+from elspeth.core.calls.replaying import CallSource, RecordedCall, match_key, replaying_client
 from elspeth.core.calls.transport import RecordingTransport
 
 __all__ = [
     "MARK",
+    "CallSource",
     "EnvironmentTransport",
     "NetworkGuard",
+    "RecordedCall",
     "RecordingTransport",
     "Redactor",
     "StreamRedactor",
     "allowed",
+    "match_key",
     "recording_client",
+    "replaying_client",
 ]

@@ -16,6 +16,7 @@ __all__ = [
     "envelope_of",
     "provider_request_id",
     "redact_url",
+    "stored_request",
     "without_secret_parts",
 ]
 
@@ -56,6 +57,14 @@ def without_secret_parts(url: httpx2.URL) -> httpx2.URL:
         if name.lower() in _SECRET_PARAMETERS:
             url = url.copy_set_param(name, MARK.decode())
     return url
+
+
+def stored_request(request: httpx2.Request, redactor: Redactor) -> tuple[bytes, bytes]:
+    """A request's payload as it is sent and as it is kept: its body, or the line that stands for one."""
+    body = request.read()
+    method, url = request.method, request.url
+    wire = body or canonical_request_line(method, url)
+    return wire, redactor.redact(body or canonical_request_line(method, without_secret_parts(url)))
 
 
 def provider_request_id(response: httpx2.Response, redactor: Redactor) -> str | None:

@@ -60,9 +60,13 @@ def allowed() -> Iterator[None]:
 
 
 class NetworkGuard:
-    """On while its ``with`` block runs; `check` raises what plugins did behind the engine's back."""
+    """On while its ``with`` block runs; `check` raises what plugins did behind the engine's back.
 
-    def __init__(self) -> None:
+    An ``is_total`` guard lets nobody out, the engine itself included.
+    """
+
+    def __init__(self, *, is_total: bool = False) -> None:
+        self.is_total = is_total
         self._violations: list[str] = []
 
     def __enter__(self) -> NetworkGuard:
@@ -87,7 +91,9 @@ class NetworkGuard:
 
 
 def _hook(event: str, args: tuple[object, ...]) -> None:
-    if not _guards or event not in _WATCHED or _thread.is_allowed:
+    if not _guards or event not in _WATCHED:
+        return
+    if _thread.is_allowed and not any(guard.is_total for guard in _guards):
         return
     target = next((str(arg) for arg in args if isinstance(arg, tuple | str | list)), "")
     violation = f"{event} {target}".strip()[:200]

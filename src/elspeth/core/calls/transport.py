@@ -27,11 +27,10 @@ from elspeth.contracts import (
 )
 from elspeth.core.calls.envelope import (
     SIMULATOR_HEADER,
-    canonical_request_line,
     envelope_of,
     provider_request_id,
     redact_url,
-    without_secret_parts,
+    stored_request,
 )
 from elspeth.core.calls.guard import allowed
 from elspeth.core.calls.multipart import MultipartReader, Part, boundary_of
@@ -110,10 +109,7 @@ class _Attempt:
                 raise RuntimeError("a file is uploaded otherwise than as multipart/form-data")
             self._multipart = MultipartReader(boundary, on_file=lambda _data: None)
         else:
-            method, url = self.request.method, self.request.url
-            body = self.request.read()
-            wire = body or canonical_request_line(method, url)
-            stored = self.redactor.redact(body or canonical_request_line(method, without_secret_parts(url)))
+            wire, stored = stored_request(self.request, self.redactor)
             self._request_wire = {
                 "sha256": hashlib.sha256(wire).hexdigest(),
                 "bytes": len(wire),

@@ -267,6 +267,10 @@ class Payloads:
             )
         return self._segments[segment_no]
 
+    def is_missing(self, segment_no: int) -> bool:
+        """Whether a segment that is recorded has no file."""
+        return self.segment(segment_no).is_missing
+
     def forget(self, segment_no: int) -> None:
         """Drops what is cached of a segment that has grown."""
         self._segments.pop(segment_no, None)
@@ -305,6 +309,17 @@ class RowSource:
         raise TrailError(
             f"row {row_index} of run {self._run.run_id}: no payload in commit {commit_no} has the hash {sha.hex()}"
         )
+
+    def lines_of(self, row_index: int, *, commit_no: int) -> tuple[dict[bytes, bytes], range]:
+        """All lines, by hash, of the frames that hold a row's bytes of that commit, and the rows whose bytes they are.
+
+        For whoever looks for bytes that no longer have the hash that they should.
+        """
+        frames = self._frames_of(row_index, commit_no)
+        lines = {sha: line for frame in frames for sha, line in self._lines(frame).items()}
+        first = min((frame.first_row or 0 for frame in frames), default=0)
+        last = max((frame.last_row or 0 for frame in frames), default=-1)
+        return lines, range(first, last + 1)
 
     def _frames_of(self, row_index: int, commit_no: int) -> list[Frame]:
         if self._segment_no is None:

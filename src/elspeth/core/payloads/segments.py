@@ -127,6 +127,16 @@ class SegmentReader:
         self._frames_at = frames_at
         self._cached: tuple[Frame, bytes] | None = None
 
+    @property
+    def path(self) -> Path:
+        """The stored file."""
+        return self._path
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether there is no stored file."""
+        return not self._path.exists()
+
     def read(self, start: int, length: int) -> bytes:
         """``length`` bytes of content from ``start``; raises `TrailError` when they are not all there."""
         if length == 0:

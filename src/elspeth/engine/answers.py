@@ -1,0 +1,161 @@
+"""The answers of a batch: every line of its result files, by the request that it answers.
+
+Lines come in any order, twice, broken, or not at all, and a file may be larger than
+memory: it is written out once, and the lines are found again by their place. A harvest
+and a replay read them here, so that they cannot disagree on what answered a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import IO, NamedTuple
+
+from elspeth.contracts import BatchTransform, BodyRef, FileRole, LineVerdict, Row, RowError, TransformResult
+from elspeth.core.payloads import parse_reference
+from elspeth.engine.batch import Batch, unanswered
+from elspeth.engine.remote import is_permanent
+
+__all__ = [
+    "MOST_SET_ASIDE",
+    "RESULT_FILES",
+    "Answers",
+    "Place",
+    "SetAside",
+    "download_of",
+    "index_answers",
+    "lines_of",
+    "may_retry",
+    "result_of",
+]
+
+RESULT_FILES = (FileRole.OUTPUT, FileRole.ERROR)
+MOST_SET_ASIDE = 1_000
+"""So many lines of a batch are noted one by one."""
+
+
+class Place(NamedTuple):
+    """Where an answer's line stands: in the file on the disk, and in the provider's file."""
+
+    role: FileRole
+    offset: int
+    length: int
+    position: int
+    start: int
+
+
+class SetAside(NamedTuple):
+    """A line of a result file that goes to no row, and why."""
+
+    role: FileRole
+    position: int
+    start: int
+    line: bytes
+    kind: str
+    message: str
+
+
+@dataclass(slots=True)
+class Answers:
+    """The lines of a batch's result files by request, in one file on the disk."""
+
+    file: IO[bytes]
+    lines: dict[str, Place] = field(default_factory=dict)
+    conflicts: set[str] = field(default_factory=set)
+
+    def read(self, request_id: str) -> bytes | None:
+        """The line that answers a request; None without one."""
+        place = self.lines.get(request_id)
+        if place is None:
+            return None
+        self.file.seek(place.offset)
+        return self.file.read(place.length)
+
+    def verdict(
+        self, transform: BatchTransform, batch: Batch, request_id: str
+    ) -> tuple[LineVerdict, Place | None, bytes | None]:
+        """What the files mean for a request, and the line that says so with its place; without a line, its absence."""
+        line = self.read(request_id)
+        place = self.lines.get(request_id)
+        if line is None or place is None:
+            is_retryable = not is_permanent(batch.faults)
+            return LineVerdict(None, unanswered(batch), is_retryable=is_retryable), None, None
+        verdict = transform.read_line(line, place.role).verdict
+        if request_id in self.conflicts:
+            message = "the provider gave different answers to this row's request"
+            error = RowError(code="conflicting_answers", message=message)
+            verdict = LineVerdict(None, error, usage=verdict.usage, model=verdict.model)
+        return verdict, place, line
+
+
+def index_answers(
+    transform: BatchTransform,
+    expected: set[str],
+    files: Iterable[tuple[FileRole, Iterator[bytes]]],
+    *,
+    file: IO[bytes],
+    on_set_aside: Callable[[SetAside], None],
+) -> Answers:
+    """Files every line of the result ``files``, given in pieces; ``expected`` are the requests that were made."""
+    answers = Answers(file)
+    for role, chunks in files:
+        for position, start, line in lines_of(chunks):
+            fault = _file(transform, answers, expected, Place(role, 0, len(line), position, start), line)
+            if fault is not None:
+                on_set_aside(SetAside(role, position, start, line, *fault))
+    return answers
+
+
+def may_retry(transform: BatchTransform, batch: Batch) -> bool:
+    """Whether rows get another attempt; a cancelling of ours is not held against them."""
+    return batch.cancelled_by is not None or batch.attempt + 1 < transform.limits.row_attempts
+
+
+def result_of(transform: BatchTransform, row: Row, verdict: LineVerdict) -> TransformResult:
+    """What a row becomes by the verdict on its answer."""
+    if verdict.failure is not None:
+        return TransformResult((), verdict.failure)
+    return transform.merge(row, verdict)
+
+
+def download_of(batch: Batch, role: FileRole) -> BodyRef | None:
+    """Where a result file of a batch lies; None when there is none."""
+    entry = batch.downloads.get(role.word)
+    return None if entry is None else parse_reference(entry["ref"], bytes.fromhex(entry["sha256"]))
+
+
+def lines_of(chunks: Iterator[bytes]) -> Iterator[tuple[int, int, bytes]]:
+    """Position, offset and bytes (newline included) of each line that is not blank."""
+    rest = b""
+    start = 0
+    position = 0
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        for text in whole:
+            if text.strip():
+                yield position, start, text + b"\n"
+            position += 1
+            start += len(text) + 1
+    if rest.strip():
+        yield position, start, rest
+
+
+def _file(
+    transform: BatchTransform, answers: Answers, expected: set[str], place: Place, line: bytes
+) -> tuple[str, str] | None:
+    """Files a line under its request; returns kind and reason when it is set aside."""
+    request_id = transform.line_id(line)
+    if request_id is None:
+        failure = transform.read_line(line, place.role).verdict.failure
+        return "quarantine", "" if failure is None else failure.message
+    if request_id not in expected:
+        return "alarm", f"an answer to {request_id[:80]!r}, which was never asked"
+    if request_id in answers.lines:
+        if answers.read(request_id) == line:
+            return "duplicate", f"the answer to {request_id!r} came twice, the same"
+        answers.conflicts.add(request_id)
+        return "conflict", f"another answer to {request_id!r}"
+    answers.file.seek(0, 2)
+    answers.lines[request_id] = place._replace(offset=answers.file.tell())
+    answers.file.write(line)
+    return None

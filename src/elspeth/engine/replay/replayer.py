@@ -1,0 +1,225 @@
+"""A recorded run, gone through again.
+
+    the rows come from the trail's bytes, the answers from its files and calls
+    the steps run as they did; what they give is compared with what is recorded
+    the rows go to files in a folder apart, which are compared with the recorded outputs
+
+The recorded decisions are obeyed and everything else is computed again: batches, attempts
+and races are in the trail, so rows are taken in their own order, once, in flat memory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from elspeth.contracts import Clock
+from elspeth.core.calls import NetworkGuard
+from elspeth.core.canonical import RowCodec
+from elspeth.core.landscape import LandscapeReader, RunHeader
+from elspeth.engine.frontier import Frontier
+from elspeth.engine.outputs import Output
+from elspeth.engine.plan import Plan, Step
+from elspeth.engine.processor import Processor, Sweep
+from elspeth.engine.replay.answers import AnswerBook
+from elspeth.engine.replay.asking import Asking, Request
+from elspeth.engine.replay.calls import CallBook
+from elspeth.engine.replay.comparer import Comparer
+from elspeth.engine.replay.context import ReplayContext, ReplayedTransform
+from elspeth.engine.replay.findings import ABSENT, Findings, Sort
+from elspeth.engine.replay.folder import ReplayFolder
+from elspeth.engine.replay.pairing import Pairing
+from elspeth.engine.replay.rows import RecordedRows
+from elspeth.engine.replay.screen import RecordedScreen
+from elspeth.engine.replay.stretch import Stretch, read_stretches
+from elspeth.engine.selection import Selection
+from elspeth.engine.tokens import Arrival
+
+__all__ = ["Recorded", "ReplayedFile", "Replayer"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What holds of the run whatever the plan: how its rows are read, their key, the names of its nodes."""
+
+    codec: RowCodec
+    key_field: str | None
+    names: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayedFile:
+    """An output as it came out of a replay."""
+
+    sink_no: int
+    path: Path
+    size: int
+    sha256: bytes
+    records: int
+
+
+class Replayer:
+    """Replays one run by ``plan``: its own, or an edited one."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        recorded: Recorded,
+        *,
+        run: RunHeader,
+        reader: LandscapeReader,
+        folder: ReplayFolder,
+        beside: Path,
+        pairing: Pairing,
+        findings: Findings,
+        guard: NetworkGuard,
+        clock: Clock,
+    ) -> None:
+        self._plan = dataclasses.replace(plan, steps={number: _guarded(step) for number, step in plan.steps.items()})
+        self._run = run
+        self._reader = reader
+        self._folder = folder
+        self._pairing = pairing
+        self._findings = findings
+        self._clock = clock
+        self._selection = Selection(run)
+        self._rows = RecordedRows(reader, run, findings, codec=recorded.codec, key_field=recorded.key_field)
+        self._comparer = Comparer(plan, pairing, findings, rows=self._rows, recorded_names=recorded.names)
+        self._screen = RecordedScreen(pairing, findings)
+        self._calls = CallBook(reader, run, pairing, findings)
+        self._contexts = {
+            step.number: ReplayContext(
+                self._calls, run_id=run.run_id, step=step.name, node_no=pairing.recorded.get(step.number)
+            )
+            for step in plan.steps.values()
+        }
+        self._processor = Processor(
+            self._plan,
+            context_of=lambda step: self._contexts[step.number],
+            screen=self._screen,
+            guard=guard,
+            clock=clock,
+        )
+        self._outputs = {number: self._output(number, beside) for number in plan.sinks}
+        self._frontier = Frontier(
+            self._plan, outputs=self._outputs, recorder=self._comparer, released=0, selection=self._selection
+        )
+
+    def replay(self) -> Iterator[int]:
+        """Goes through all rows; yields how many are done, stretch by stretch."""
+        self._folder.clear(
+            self._run.run_id,
+            [path for output in self._outputs.values() for path in (output.path, output.part_path)],
+        )
+        for output in self._outputs.values():
+            output.prepare()
+            output.begin()
+        done = 0
+        with ExitStack() as stack:
+            for output in self._outputs.values():
+                stack.callback(output.part.close)
+            for context in self._contexts.values():
+                stack.callback(context.close)
+            book = AnswerBook(self._reader, self._run, self._findings, scratch=self._folder.path)
+            stack.callback(book.close)
+            asking = Asking(book, self._pairing, self._findings, codecs=self._plan.codecs)
+            after = 0
+            for stretch in read_stretches(self._reader, self._run, has_batches=bool(self._plan.batch_steps)):
+                self._compare_selection(stretch, after)
+                after = stretch.last + 1
+                book.close_before(stretch.first)
+                self._go_through(stretch, asking)
+                done += len(stretch.rows)
+                yield done
+            for output in self._outputs.values():
+                output.part.sync()
+
+    def finish(self) -> list[ReplayedFile]:
+        """Gives the files their names."""
+        found = []
+        for number, output in self._outputs.items():
+            size, digest = output.finish()
+            found.append(
+                ReplayedFile(sink_no=number, path=output.path, size=size, sha256=digest, records=output.records)
+            )
+        return found
+
+    def _output(self, number: int, beside: Path) -> Output:
+        sink = self._plan.sinks[number]
+        place = self._folder.place_of(sink.path, beside=beside)
+        return Output(
+            dataclasses.replace(sink, path=str(place), must_not_exist=False),
+            run_id=self._run.run_id,
+            submit=lambda work: work(),
+            state=None,
+            extents=lambda: iter(()),
+        )
+
+    def _compare_selection(self, stretch: Stretch, after: int) -> None:
+        """Every record that the run took is a row; one of which the trail says nothing is missing."""
+        for row in self._selection.between(after, stretch.last + 1):
+            if row not in stretch.rows:
+                self._findings.differ(
+                    Sort.RECORD, row=row, step="source", field="row", recorded=ABSENT, replayed="taken from the source"
+                )
+
+    def _go_through(self, stretch: Stretch, asking: Asking) -> None:
+        self._screen.stretch = stretch
+        self._calls.begin(stretch)
+        tokens = self._rows.tokens(stretch)
+        self._comparer.begin(stretch, tokens)
+        arrivals = list(self._rows.rejected(stretch, sink_no=self._plan.on_invalid))
+        sweep = self._processor.sweep(tokens, self._plan.first)
+        arrivals += self._settle(sweep)
+        arrivals += self._ask(sweep, asking, stretch)
+        arrivals = [arrival for arrival in arrivals if not self._findings.has_ended(arrival.index)]
+        arrivals.sort(key=_by_index)
+        if self._pairing.is_edited:
+            for arrival in arrivals:
+                self._comparer.compare_end(arrival)
+        self._comparer.begin_writing(arrivals)
+        self._frontier.write(arrivals, released=stretch.last + 1)
+        self._comparer.end()
+        self._calls.end(stretch)
+        self._findings.end_stretch()
+
+    def _ask(self, sweep: Sweep, asking: Asking, stretch: Stretch) -> list[Arrival]:
+        """Gives waiting rows their answers, from the first batch step on, until none waits."""
+        arrivals: list[Arrival] = []
+        waiting: dict[tuple[int, int], list[Request]] = {}
+        _gather(waiting, sweep)
+        while waiting:
+            number, attempt = place = min(waiting)  # a step is done with before the next one begins
+            step = self._plan.steps[number]
+            requests = sorted(waiting.pop(place), key=lambda request: request.token.index)
+            started_at = self._clock.now_us()
+            answered = asking.ask(step, requests, stretch)
+            sweep = self._processor.resume_sweep(
+                step, answered.tokens, answered.results, started_at=started_at, attempt=attempt
+            )
+            arrivals += self._settle(sweep)
+            _gather(waiting, sweep)
+            for request in answered.again:
+                waiting.setdefault((number, request.attempt), []).append(request)
+        return arrivals
+
+    def _settle(self, sweep: Sweep) -> Sequence[Arrival]:
+        sweep.record(self._comparer)
+        return sweep.arrivals
+
+
+def _gather(waiting: dict[tuple[int, int], list[Request]], sweep: Sweep) -> None:
+    for number, token, line in sweep.requests:
+        waiting.setdefault((number, 0), []).append(Request(token, line))
+
+
+def _guarded(step: Step) -> Step:
+    """The step; a transform that asks for what was never answered ends its row and no more."""
+    return step if step.transform is None else dataclasses.replace(step, transform=ReplayedTransform(step.transform))
+
+
+def _by_index(arrival: Arrival) -> int:
+    return arrival.index
