@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as _json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,7 +60,7 @@ def replay(
         raise typer.Exit(1)
 
 
-def _progress() -> Any:
+def _progress() -> Callable[[int], None]:
     """Says now and then how far the replay is, to a person who waits."""
     said = 0
 

@@ -12,8 +12,8 @@ from elspeth.engine.replay.folder import ReplayFolder
 
 def test_outputs_lie_as_they_do_beside_the_pipeline_and_others_outside(tmp_path: Path) -> None:
     folder = ReplayFolder(tmp_path)
-    beside = Path("/home/ann/project")
-    assert tmp_path / "out/{run}/all.csv" == folder.place_of("/home/ann/project/out/{run}/all.csv", beside=beside)
+    beside = Path("/srv/project")
+    assert tmp_path / "out/{run}/all.csv" == folder.place_of("/srv/project/out/{run}/all.csv", beside=beside)
     assert tmp_path / "outside/srv/all.csv" == folder.place_of("/srv/all.csv", beside=beside)
 
 

@@ -11,10 +11,11 @@ from tests.engine.replay.desk import found, replay
 from tests.engine.replay.test_calls import forget
 from tests.engine.workbench import Project, ask
 
-from elspeth.contracts import MissingTrailError, RunStatus, UnrecordedCallError, UsageError
+from elspeth.contracts import MissingTrailError, NodeKind, RunStatus, UnrecordedCallError, UsageError
 from elspeth.engine.replay.pairing import Pairing
 from elspeth.simulator import Simulator
 
+SOURCE, TRANSFORM, GATE, BATCH_TRANSFORM, SINK = NodeKind
 SINKS = ["done", "failed", "rejected"]
 
 
@@ -219,7 +220,9 @@ def test_only_a_completed_run_that_is_there_is_replayed(bench: Project, serve: S
     assert not (bench.folder / "replayed").exists()
 
 
-def test_nodes_are_paired_by_name_and_the_source_with_the_source() -> None:
-    paired = Pairing.by_name({0: "new", 1: "b", 2: "x", 3: "out"}, {0: "old", 1: "a", 2: "b", 3: "out"}, is_edited=True)
+def test_steps_sinks_and_the_source_are_paired_with_their_like_by_name() -> None:
+    recorded = [(0, "old", SOURCE), (1, "a", GATE), (2, "b", BATCH_TRANSFORM), (3, "out", SINK), (4, "x", SINK)]
+    edited = [(0, "new", SOURCE), (1, "b", TRANSFORM), (2, "x", GATE), (3, "out", SINK), (4, "a", SINK)]
+    paired = Pairing.by_name(edited, recorded, is_edited=True)
     assert {0: 0, 1: 2, 3: 3} == paired.recorded
     assert paired.is_edited
