@@ -1,4 +1,7 @@
-"""A run gone through again, in this process: replayer.py, comparer.py, asking.py, answers.py, rows.py, stretch.py."""
+"""A run gone through again, in this process.
+
+For replayer.py, comparer.py, asking.py, requests.py, answers.py, rows.py and stretch.py.
+"""
 
 from __future__ import annotations
 
@@ -135,6 +138,24 @@ def test_the_size_of_a_stretch_decides_nothing(
     prepare(bench, careless(serve), max_requests=5)
     bench.run()
     assert replay(bench)["is_identical"]
+
+
+def test_a_row_that_was_asked_by_the_line_of_another_one_takes_its_answer(bench: Project, serve: Serve) -> None:
+    simulator = serve(row_faults={"row-0-0": "content_filter"})
+    prepare(bench, simulator, rows=2, template="The same for all")
+    bench.run()
+    assert ["completed", "failed"] == sorted(outcome for _, outcome, *_ in bench.outcomes())
+    for role, other in ((1, 1), (3, 2)):
+        forget(bench, f"DELETE FROM batch_members WHERE row_index = 1 AND role = {other}")
+        columns = [name for _, name, *_ in bench.query("PRAGMA table_info(batch_members)")]
+        taken = ", ".join("1" if name == "row_index" else name for name in columns)
+        forget(
+            bench, f"INSERT INTO batch_members SELECT {taken} FROM batch_members WHERE row_index = 0 AND role = {role}"
+        )
+    content = replay(bench)
+    assert {("error", 1, "ask", "error")} == {entry for entry in found(content) if entry[0] != "outcome"}
+    (error,) = [entry for entry in content["rows"] if entry["sort"] == "error"]
+    assert "content_filter" == error["replayed"]["code"]
 
 
 def test_an_edited_answer_schema_shows_who_would_be_asked_again(bench: Project, serve: Serve) -> None:

@@ -25,13 +25,14 @@ from elspeth.engine.outputs import Output
 from elspeth.engine.plan import Plan, Step
 from elspeth.engine.processor import Processor, Sweep
 from elspeth.engine.replay.answers import AnswerBook
-from elspeth.engine.replay.asking import Asking, Request
+from elspeth.engine.replay.asking import Asking
 from elspeth.engine.replay.calls import CallBook
 from elspeth.engine.replay.comparer import Comparer
 from elspeth.engine.replay.context import ReplayContext, ReplayedTransform
 from elspeth.engine.replay.findings import ABSENT, Findings, Sort
 from elspeth.engine.replay.folder import ReplayFolder
 from elspeth.engine.replay.pairing import Pairing
+from elspeth.engine.replay.requests import Request
 from elspeth.engine.replay.rows import RecordedRows
 from elspeth.engine.replay.screen import RecordedScreen
 from elspeth.engine.replay.stretch import Stretch, read_stretches
