@@ -7,6 +7,7 @@
 5. the trail has every answer that the program could act on, and none that was not given
 6. an intent without an answer is followed by the record of what it had done
 7. the payloads hold the bytes that the commits tell of
+8. a replay of the trail gives these outputs again, and finds no difference
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from elspeth.app.replay import ReplayRequest, replay_run
+from elspeth.app.state import State
 from elspeth.contracts import RunStatus
 from elspeth.simulator import Simulator
 
@@ -69,6 +72,11 @@ class Aftermath:
         self.check_answers(deaths)
         self.check_intents()
         self.check_payloads()
+        self.check_replay()
+
+    def check_replay(self) -> None:
+        found = replay_run(ReplayRequest(reference="latest"), state=State(self._database.parent), environ={})
+        assert found.is_identical, found.content
 
     def check_rows(self, rows: int) -> None:
         assert [("completed",)] == self.query("SELECT status FROM v_runs")

@@ -89,3 +89,23 @@ def test_two_runs_are_compared_as_shown(tmp_path: Path) -> None:
             assert removed in pipeline.read_text()
             pipeline.write_text(pipeline.read_text().replace(removed, added))
     assert count == 6
+
+
+def test_a_run_is_replayed_as_shown(tmp_path: Path) -> None:
+    page = DOCS / "how-to" / "replay-a-run.md"
+    ((removed, added),) = re.findall(r"^-( .*)\n\+( .*)$", page.read_text(), re.MULTILINE)
+    folder, count = tmp_path, 0
+    for step in steps(page):
+        if step.command == "cd labels":
+            folder = tmp_path / "labels"
+            continue
+        words = step.command.split()[1:]
+        if "--with" in words:
+            pipeline = folder / "pipeline.yaml"
+            assert removed in pipeline.read_text()
+            pipeline.write_text(pipeline.read_text().replace(removed, added))
+        done = elspeth(*words, folder=folder)
+        assert done.returncode == (1 if "--with" in words else 0), done.stderr
+        assert matches(step.expected, done.stdout), f"{step.command}\n{done.stdout}"
+        count += 1
+    assert count == 4

@@ -15,6 +15,8 @@ from urllib.request import Request, urlopen
 from tests.e2e.project import KEY, Done, Project, tickets
 from tests.e2e.wire import Entry, of, request_payload_hash
 
+from elspeth.app.replay import ReplayRequest, replay_run
+from elspeth.app.state import State
 from elspeth.simulator import Settings, Simulator
 
 ASKED_BY_TEST = "x-asked-by-test"
@@ -197,12 +199,14 @@ class Scene:
             assert sent == sorted(intent["hash"] for intent in intents if intent["operation"] == post)
 
     def check_complete(self, rows: int, failed: Sequence[int] = ()) -> None:
-        """The run has completed under one id, every row is accounted for, and the trail is whole."""
+        """The run has completed under one id, every row is accounted for, the trail is whole and replays."""
         self.check_trail()
         assert ["completed"] == [run["status"] for run in self.project.query("SELECT status FROM v_runs")]
         assert [{"rows": rows}] == self.project.query("SELECT COUNT(*) AS rows FROM v_outcomes")
         assert sorted(failed) == sorted(self.failed())
         assert [n for n in range(1, rows + 1) if n not in failed] == self.answered()
+        replayed = replay_run(ReplayRequest(reference="latest"), state=State(self.project.database.parent), environ={})
+        assert replayed.is_identical, replayed.content
 
     def check_told(self, done: Done, *words: str) -> None:
         """Whoever reads the terminal knows what happened, and the next command."""

@@ -19,6 +19,7 @@ from tests.e2e.small_run import FAILED, REJECTED, SmallRun
 from tests.e2e.test_machine_faults import unprivileged
 
 SINKS = ("triaged.csv", "urgent.jsonl", "failed.jsonl")
+EXAMPLE = Path(__file__).parents[2] / "examples" / "debian-packages"
 FORBID = """
 import os, sys
 
@@ -359,9 +360,11 @@ TAMPERED = {
     "UPDATE outcomes SET reason = 'other' WHERE row_index = 9": ("outcome", 9),
     "DELETE FROM outcomes WHERE row_index = 8": ("record", 8),
     "DELETE FROM rows WHERE row_index = 5": ("record", 5),
+    "DELETE FROM rows WHERE row_index = 12": ("record", 12),
+    "UPDATE node_states SET error_json = '{broken' WHERE row_index = 6 AND node_no = 2": ("error", 6),
     "UPDATE row_keys SET row_index = 99 WHERE row_index = 1": ("key", 1),
     "UPDATE batch_members SET line_hash = zeroblob(32) WHERE row_index = 0 AND role = 1": ("request", 0),
-    "UPDATE batch_members SET start = start + 1 WHERE row_index = 12 AND role = 2": ("reply", 12),
+    "UPDATE batch_members SET start = start + 1 WHERE row_index = 10 AND role = 2": ("reply", 10),
 }
 
 
@@ -400,3 +403,16 @@ def test_failed_rows_keep_their_reason(cold: Cold) -> None:
 
 def test_the_help_of_a_replay_says_what_it_is_for(project: Project) -> None:
     assert "without a network" in project("replay", "--help").out
+
+
+def test_the_example_replays_with_everything_gone_but_the_trail(project: Project, tmp_path: Path) -> None:
+    shutil.copytree(EXAMPLE, project.folder, dirs_exist_ok=True)
+    project("run", "pipeline.yaml", "--limit", "300", timeout=120)
+    cold = Cold(project, tmp_path)
+    for path in project.folder.iterdir():
+        if path.is_file():
+            path.unlink()
+    shutil.rmtree(project.path("out"))
+    shutil.rmtree(project.path(".elspeth"))
+    assert "replayed 300 rows" in cold().out
+    assert cold.recorded == cold.outputs()

@@ -17,12 +17,13 @@ from typing import Any
 from elspeth.app.composition import Beginning, build_plan
 from elspeth.app.recorded import recorded_beginning, recorded_pipeline
 from elspeth.app.state import State
-from elspeth.contracts import RunStatus, TrailError, UsageError
+from elspeth.contracts import NodeKind, RunStatus, TrailError, UsageError
 from elspeth.core.calls import NetworkGuard
 from elspeth.core.canonical import RowCodec
 from elspeth.core.clock import SystemClock
 from elspeth.core.config import load_pipeline
 from elspeth.core.landscape import LandscapeReader, Payloads, RunHeader
+from elspeth.core.landscape.reader import read_word
 from elspeth.core.payloads import parse_reference
 from elspeth.engine.plan import Plan
 from elspeth.engine.replay import (
@@ -102,18 +103,24 @@ def replay_run(
         if request.edited is None and _is_configuration_gone(reader, run):
             return _result(reader, run, findings, [], unreplayable={_FILES: _all_rows(reader, run)})
         plan, beside = _plan(reader, run, request.edited, environ)
-        names = dict(reader.query("SELECT node_no, name FROM nodes WHERE run_no = ?", run.run_no))
+        recorded = [
+            (number, str(name), read_word(NodeKind, kind, f"nodes {run.run_no}/{number}"))
+            for number, name, kind in reader.query("SELECT node_no, name, kind FROM nodes WHERE run_no = ?", run.run_no)
+        ]
+        nodes = [(node.number, node.name, node.kind) for node in plan.graph.nodes]
         with ExitStack() as stack:
             replayer = Replayer(
                 plan,
                 Recorded(
-                    codec=RowCodec(recorded_beginning(reader, run).source_fields), key_field=run.key_field, names=names
+                    codec=RowCodec(recorded_beginning(reader, run).source_fields),
+                    key_field=run.key_field,
+                    names={number: name for number, name, _ in recorded},
                 ),
                 run=run,
                 reader=reader,
                 folder=folder,
                 beside=beside,
-                pairing=Pairing.by_name(plan.names, names, is_edited=request.edited is not None),
+                pairing=Pairing.by_name(nodes, recorded, is_edited=request.edited is not None),
                 findings=findings,
                 guard=stack.enter_context(NetworkGuard(is_total=True)),
                 clock=SystemClock(),

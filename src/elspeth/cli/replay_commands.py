@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as _json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,7 +60,7 @@ def replay(
         raise typer.Exit(1)
 
 
-def _progress() -> Any:
+def _progress() -> Callable[[int], None]:
     """Says now and then how far the replay is, to a person who waits."""
     said = 0
 
@@ -112,7 +112,7 @@ def _summary(content: Mapping[str, Any]) -> str:
     counts = dict(content["differences"])
     rows = counts.pop("rows")
     if counts:
-        sorts = ", ".join(f"{number:,} {sort}" for sort, number in counts.items())
+        sorts = ", ".join(_count(number, sort) for sort, number in counts.items())
         parts.append(f"{_rows(rows)} {'differs' if rows == 1 else 'differ'} ({sorts})")
     for sort, words in (("unreplayable", "not replayable"), ("asked_anew", "to be asked anew")):
         number = sum(found["rows"] for found in content[sort].values())
@@ -151,4 +151,6 @@ def _rows(number: int) -> str:
 
 
 def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+    if number == 1:
+        return f"1 {thing}"
+    return f"{number:,} {thing.removesuffix('y')}ies" if thing == "reply" else f"{number:,} {thing}s"

@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
-from elspeth.contracts import BodyRef, MissingTrailError, Price, RunStatus, TrailError, UsageError, Word
+from elspeth.contracts import BodyRef, MissingTrailError, Price, PurgedError, RunStatus, TrailError, UsageError, Word
 from elspeth.core.canonical import sha256
 from elspeth.core.landscape.database import connect_reader
 from elspeth.core.payloads import Frame, SegmentReader, parse_reference
@@ -268,8 +268,11 @@ class Payloads:
         return self._segments[segment_no]
 
     def is_missing(self, segment_no: int) -> bool:
-        """Whether a segment that is recorded has no file."""
-        return self.segment(segment_no).is_missing
+        """Whether a segment that is recorded has no file, or was purged."""
+        try:
+            return self.segment(segment_no).is_missing
+        except PurgedError:
+            return True
 
     def forget(self, segment_no: int) -> None:
         """Drops what is cached of a segment that has grown."""

@@ -66,20 +66,19 @@ class AnswerBook:
             self._close(number)
 
     def verdict(
-        self, transform: BatchTransform, step: str, batch_no: int, row: int, *, stretch: Stretch
+        self, transform: BatchTransform, step: str, member: Member, request_id: str, row: int, *, stretch: Stretch
     ) -> LineVerdict | None:
-        """What was answered to a row's request in a batch; None when that cannot be read, which is noted."""
-        entry = self._indexed(transform, step, batch_no)
+        """What was answered to a request that a row took part in; None when that cannot be read, which is noted."""
+        entry = self._indexed(transform, step, member.batch_no)
         if entry.answers is None:
             self._findings.cannot_replay(row, entry.fault)
             return None
-        batch = entry.batch
-        verdict, place, line = entry.answers.verdict(transform, batch, custom_id(row, batch.attempt))
+        verdict, place, line = entry.answers.verdict(transform, entry.batch, request_id)
         found = None
-        if place is not None and line is not None and (ref := download_of(batch, place.role)) is not None:
-            member = Member(batch_no, ref.segment_no, place.position, place.start, len(line), sha256(line))
-            found = (place.role, member)
-        recorded = stretch.replies.get((row, batch_no))
+        if place is not None and line is not None and (ref := download_of(entry.batch, place.role)) is not None:
+            where = Member(member.batch_no, ref.segment_no, place.position, place.start, len(line), sha256(line))
+            found = (place.role, where)
+        recorded = stretch.replies.get((row, member.batch_no))
         if recorded != found:
             self._compare(step, row, recorded, found)
         return verdict

@@ -244,7 +244,11 @@ def _outcome(number: int) -> Any:
 
 
 def _error(text: str | None) -> Any:
-    return ABSENT if text is None else decode_json(text)
+    """A failure as JSON; as it stands when it is none."""
+    try:
+        return ABSENT if text is None else decode_json(text)
+    except ValueError:
+        return text
 
 
 def _or_absent(value: str | None) -> Any:

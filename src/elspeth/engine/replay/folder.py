@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from elspeth.contracts import SinkError, UsageError
+from elspeth.contracts import UsageError
 
 __all__ = ["ReplayFolder"]
 
@@ -35,7 +35,7 @@ class ReplayFolder:
     def clear(self, run_id: str, files: Iterable[Path]) -> None:
         """Makes the folder, or removes what an earlier replay left in it; lists the ``files`` to come.
 
-        Raises `UsageError` for a folder in which anything else is, `SinkError` when it cannot be written.
+        Raises `UsageError` for a folder in which anything else is, or which cannot be written.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ class ReplayFolder:
             names = sorted(str(path.relative_to(self.path)) for path in files)
             (self.path / _LIST).write_text(json.dumps({"run": run_id, "files": names}) + "\n", encoding="utf-8")
         except OSError as error:
-            raise SinkError(f"{self.path} cannot be written: {error.strerror or error}", hint=_HINT) from error
+            raise UsageError(f"{self.path} cannot be written: {error.strerror or error}", hint=_HINT) from error
 
     def _listed(self) -> set[Path]:
         """The files of the replay before, the list included."""

@@ -6,10 +6,16 @@ sinks stand for those of the same name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from elspeth.contracts import NodeKind
+
 __all__ = ["Pairing"]
+
+
+Named = tuple[int, str, NodeKind]
+"""A node: number, name, kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +26,19 @@ class Pairing:
     is_edited: bool
 
     @classmethod
-    def by_name(cls, names: Mapping[int, str], recorded: Mapping[int, str], *, is_edited: bool) -> Pairing:
-        """Pairs nodes by their names, the source with the source."""
-        numbers = {name: number for number, name in recorded.items() if number != 0}
-        found = {number: numbers[name] for number, name in names.items() if number != 0 and name in numbers}
-        return cls(recorded={0: 0, **found}, is_edited=is_edited)
+    def by_name(cls, nodes: Iterable[Named], recorded: Iterable[Named], *, is_edited: bool) -> Pairing:
+        """Pairs steps with steps and sinks with sinks by their names, and the source with the source."""
+        numbers = {_label(name, kind): number for number, name, kind in recorded}
+        labels = {number: _label(name, kind) for number, name, kind in nodes}
+        found = {number: numbers[label] for number, label in labels.items() if label in numbers}
+        return cls(recorded=found, is_edited=is_edited)
+
+
+def _label(name: str, kind: NodeKind) -> tuple[str, str]:
+    match kind:
+        case NodeKind.SOURCE:
+            return "source", ""
+        case NodeKind.SINK:
+            return "sink", name
+        case NodeKind.TRANSFORM | NodeKind.GATE | NodeKind.BATCH_TRANSFORM:
+            return "step", name

@@ -11,7 +11,7 @@ and races are in the trail, so rows are taken in their own order, once, in flat 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +25,14 @@ from elspeth.engine.outputs import Output
 from elspeth.engine.plan import Plan, Step
 from elspeth.engine.processor import Processor, Sweep
 from elspeth.engine.replay.answers import AnswerBook
-from elspeth.engine.replay.asking import Asking, Request
+from elspeth.engine.replay.asking import Asking
 from elspeth.engine.replay.calls import CallBook
 from elspeth.engine.replay.comparer import Comparer
 from elspeth.engine.replay.context import ReplayContext, ReplayedTransform
 from elspeth.engine.replay.findings import ABSENT, Findings, Sort
 from elspeth.engine.replay.folder import ReplayFolder
 from elspeth.engine.replay.pairing import Pairing
+from elspeth.engine.replay.requests import Request
 from elspeth.engine.replay.rows import RecordedRows
 from elspeth.engine.replay.screen import RecordedScreen
 from elspeth.engine.replay.stretch import Stretch, read_stretches
@@ -128,12 +129,13 @@ class Replayer:
             asking = Asking(book, self._pairing, self._findings, codecs=self._plan.codecs)
             after = 0
             for stretch in read_stretches(self._reader, self._run, has_batches=bool(self._plan.batch_steps)):
-                self._compare_selection(stretch, after)
+                self._compare_selection(stretch.rows, after, stretch.last + 1)
                 after = stretch.last + 1
                 book.close_before(stretch.first)
                 self._go_through(stretch, asking)
                 done += len(stretch.rows)
                 yield done
+            self._compare_selection({}, after, self._next_row())
             for output in self._outputs.values():
                 output.part.sync()
 
@@ -158,10 +160,14 @@ class Replayer:
             extents=lambda: iter(()),
         )
 
-    def _compare_selection(self, stretch: Stretch, after: int) -> None:
+    def _next_row(self) -> int:
+        """Where the run stopped reading."""
+        return int((self._reader.frontier(self._run.run_no).get("source") or {}).get("next_row", 0))
+
+    def _compare_selection(self, rows: Container[int], start: int, stop: int) -> None:
         """Every record that the run took is a row; one of which the trail says nothing is missing."""
-        for row in self._selection.between(after, stretch.last + 1):
-            if row not in stretch.rows:
+        for row in self._selection.between(start, stop):
+            if row not in rows:
                 self._findings.differ(
                     Sort.RECORD, row=row, step="source", field="row", recorded=ABSENT, replayed="taken from the source"
                 )

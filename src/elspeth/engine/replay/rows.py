@@ -10,9 +10,9 @@ import json
 from collections.abc import Iterator, Sequence
 
 from elspeth.contracts import Outcome, TrailError
-from elspeth.core.canonical import RowCodec, decode_json, sha256
+from elspeth.core.canonical import RowCodec, sha256
 from elspeth.core.landscape import LandscapeReader, Payloads, RunHeader
-from elspeth.core.landscape.reader import RowSource
+from elspeth.core.landscape.reader import RowSource, read_json
 from elspeth.core.payloads import parse_reference
 from elspeth.engine.admission import key_text, rejected_row
 from elspeth.engine.plan import SOURCE_NODE
@@ -65,7 +65,9 @@ class RecordedRows:
             text = stretch.error_at(row, SOURCE_NODE)
             if text is None:
                 continue
-            error = decode_json(text)
+            error = read_json(text, f"node_states {self._run.run_no}/{row}")
+            if not isinstance(error.get("code"), str) or not isinstance(error.get("message"), str):
+                raise TrailError(f"node_states {self._run.run_no}/{row}: the rejection has no code and message")
             raw = self._raw(row, str(error.get("raw", {}).get("ref", "")), digest)
             if raw is None:
                 continue

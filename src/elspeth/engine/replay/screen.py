@@ -10,9 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from elspeth.contracts import RowError
+from elspeth.contracts import RowError, TrailError
 from elspeth.core.calls import MARK
-from elspeth.core.canonical import compact_json, decode_json
+from elspeth.core.canonical import compact_json
+from elspeth.core.landscape.reader import read_json
 from elspeth.engine.plan import Step
 from elspeth.engine.replay.findings import Findings
 from elspeth.engine.replay.pairing import Pairing
@@ -53,7 +54,10 @@ class RecordedScreen:
 
     def _recorded(self, step: Step, token: Token) -> Mapping[str, Any] | None:
         text = self.stretch.error_at(token.index, self._pairing.recorded.get(step.number))
-        return None if text is None else decode_json(text)
+        try:
+            return None if text is None else read_json(text, f"node_states of row {token.index}")
+        except TrailError:  # nothing to obey; the comparer tells it as a difference
+            return None
 
 
 def _agree(recorded: str, replayed: str) -> bool:
