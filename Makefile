@@ -34,8 +34,9 @@ test: check  ## every check, then every test
 crash: $(DEV_STAMP)  ## death at every effect of a run, and what a resume makes of it (docs/reliability.md)
 	ELSPETH_CRASH_POINTS=all $(BIN)/pytest -q -n $(JOBS) tests/crash
 
-bench: $(DEV_STAMP)  ## what a resume costs when a million rows are done
+bench: $(DEV_STAMP)  ## what a resume and a replay of a million rows cost
 	$(BIN)/python tests/bench/resume.py
+	$(BIN)/python tests/bench/replay.py
 
 check: $(DEV_STAMP)  ## style, types, layers, dependencies, dead code, tidiness
 	$(BIN)/ruff check .
