@@ -24,6 +24,7 @@ __all__ = ["LandscapeReader", "Payloads", "RowSource", "RunHeader", "Sample", "r
 
 W = TypeVar("W", bound=Word)
 _FRAMES_KEPT = 4
+_HEADER_TYPES = (str, str, str, int, str, str, bytes, str, *[int | None] * 4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,13 @@ class LandscapeReader:
     def close(self) -> None:
         """Closes the connection."""
         self.connection.close()
+
+    def read_any_text(self) -> None:
+        """From now on text that is no UTF-8 is read too, so that verification can say where it is.
+
+        A surrogate stands for each bad byte: what is encoded in the same way again is what is stored.
+        """
+        self.connection.text_factory = lambda data: data.decode(errors="surrogateescape")
 
     def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         """All results of a statement."""
@@ -149,9 +157,10 @@ class LandscapeReader:
         )
         if not found:
             raise MissingTrailError(f"there is no run numbered {run_no} in {self.database}")
+        _require_types(found[0], f"runs {run_no}")
         run_id, pipeline, mode, started_at, folder, config, config_hash, payloads, limit = found[0][:9]
         rows, seed, of = found[0][9:]
-        if sha256(config.encode()) != config_hash:
+        if sha256(config.encode(errors="surrogateescape")) != config_hash:
             raise TrailError(f"runs {run_no}: config_json does not have the hash {config_hash.hex()}")
         return RunHeader(
             run_no=run_no,
@@ -217,13 +226,19 @@ class LandscapeReader:
         return read_json(commits[0][1], f"commits {run_no}/{commits[0][0]}") if commits else {}
 
 
+def _require_types(header: tuple[Any, ...], place: str) -> None:
+    for value, kind in zip(header, _HEADER_TYPES, strict=True):
+        if not isinstance(value, kind):
+            raise TrailError(f"{place}: {value!r:.80} is not of its column's type")
+
+
 def read_json(text: str | None, place: str) -> dict[str, Any]:
     """A JSON object out of a column; an absent one is empty."""
     if text is None:
         return {}
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TrailError(f"{place}: not JSON: {error}") from error
     if not isinstance(value, dict):
         raise TrailError(f"{place}: not a JSON object")
