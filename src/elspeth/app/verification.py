@@ -85,8 +85,8 @@ def _missing(reader: LandscapeReader, known: Set[str], brought: Brought) -> Iter
     for run_id in SealFolder.beside(reader.database).run_ids():
         if run_id not in known:
             yield Finding("runs", run_id, "the run was sealed, and is not in the database")
-    for note in brought.checkpoints:
-        run_id = parse_checkpoint(parse_note(note).text).origin.rpartition("/")[2]
+    brought_of = [parse_checkpoint(parse_note(note).text).origin for note in brought.checkpoints]
+    for run_id in dict.fromkeys(origin.rpartition("/")[2] for origin in brought_of):
         if run_id not in known:
             yield Finding("runs", run_id, "a checkpoint of the run was brought, and it is not in the database")
 

@@ -23,6 +23,9 @@ from elspeth.core.payloads import Frame, SegmentReader, parse_reference
 __all__ = ["LandscapeReader", "Payloads", "RowSource", "RunHeader", "Sample", "read_word"]
 
 W = TypeVar("W", bound=Word)
+_BAD = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""How SQLite says that a database is damaged; where its own words quote the damage, they cannot be read either."""
+
 _FRAMES_KEPT = 4
 _HEADER_TYPES = (str, str, str, int, str, str, bytes, str, *[int | None] * 4)
 
@@ -96,14 +99,14 @@ class LandscapeReader:
         """All results of a statement."""
         try:
             return self.connection.execute(sql, parameters).fetchall()
-        except sqlite3.DatabaseError as error:
+        except _BAD as error:
             raise TrailError(f"{self.database} cannot be read: {error}") from error
 
     def stream(self, sql: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
         """The results of a statement, one by one. May be dropped half-way, even after the connection is closed."""
         try:
             yield from iter(self.connection.execute(sql, parameters).fetchone, None)
-        except sqlite3.DatabaseError as error:
+        except _BAD as error:
             raise TrailError(f"{self.database} cannot be read: {error}") from error
 
     def dicts(self, sql: str, *parameters: object) -> Iterator[dict[str, Any]]:
@@ -113,7 +116,7 @@ class LandscapeReader:
             names = [column[0] for column in cursor.description]
             for record in cursor:
                 yield dict(zip(names, record, strict=True))
-        except sqlite3.DatabaseError as error:
+        except _BAD as error:
             raise TrailError(f"{self.database} cannot be read: {error}") from error
 
     @contextmanager
