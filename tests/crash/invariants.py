@@ -7,12 +7,14 @@
 5. the trail has every answer that the program could act on, and none that was not given
 6. an intent without an answer is followed by the record of what it had done
 7. the payloads hold the bytes that the commits tell of
+8. `verify` finds nothing, and all of the run is sealed
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping
@@ -23,7 +25,9 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from elspeth.app.verification import read_brought, verify_all
 from elspeth.contracts import RunStatus
+from elspeth.core.landscape import LandscapeReader
 from elspeth.simulator import Simulator
 
 Answer = tuple[str, str, str]
@@ -69,6 +73,7 @@ class Aftermath:
         self.check_answers(deaths)
         self.check_intents()
         self.check_payloads()
+        self.check_verified()
 
     def check_rows(self, rows: int) -> None:
         assert [("completed",)] == self.query("SELECT status FROM v_runs")
@@ -137,6 +142,14 @@ class Aftermath:
         for folder, name, start, length, sha256 in found:
             data = (self._database.parent / folder / name).read_bytes()[start : start + length]
             assert sha256 == hashlib.sha256(data).digest(), name
+
+    def check_verified(self) -> None:
+        brought = read_brought((), (), os.environ)
+        assert brought.known_keys
+        with LandscapeReader(self._database) as reader, reader.snapshot():
+            found = verify_all(reader, brought=brought, on_report=lambda _report: None)
+        assert [] == [*found.findings, *(f for report in found.reports for step in report.steps for f in step.findings)]
+        assert [] == [note for report in found.reports for step in report.steps[:7] for note in step.notes]
 
     def _unanswered(self) -> list[tuple[int, int, int, str]]:
         """The intents without an answer from the provider: intent, batch, commit, operation."""
