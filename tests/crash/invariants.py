@@ -46,10 +46,11 @@ def outputs(folder: Path) -> dict[str, bytes]:
 
 
 class Aftermath:
-    """The trail and the provider after the last process has ended."""
+    """The trail and the provider after the last process has ended; ``environ``: in which it ran, and has its key."""
 
-    def __init__(self, database: Path, simulator: Simulator) -> None:
+    def __init__(self, database: Path, simulator: Simulator, *, environ: Mapping[str, str] = os.environ) -> None:
         self._database = database
+        self._environ = environ
         self.journal = simulator.journal()
         headers = {"authorization": "Bearer any"}
         with httpx2.Client(base_url=f"{simulator.url}/v1", headers=headers) as http:
@@ -144,7 +145,7 @@ class Aftermath:
             assert sha256 == hashlib.sha256(data).digest(), name
 
     def check_verified(self) -> None:
-        brought = read_brought((), (), os.environ)
+        brought = read_brought((), (), self._environ)
         assert brought.known_keys
         with LandscapeReader(self._database) as reader, reader.snapshot():
             found = verify_all(reader, brought=brought, on_report=lambda _report: None)
