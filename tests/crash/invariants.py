@@ -8,12 +8,14 @@
 6. an intent without an answer is followed by the record of what it had done
 7. the payloads hold the bytes that the commits tell of
 8. a replay of the trail gives these outputs again, and finds no difference
+9. `verify` finds nothing, and all of the run is sealed
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping
@@ -26,7 +28,9 @@ import httpx2
 
 from elspeth.app.replay import ReplayRequest, replay_run
 from elspeth.app.state import State
+from elspeth.app.verification import read_brought, verify_all
 from elspeth.contracts import RunStatus
+from elspeth.core.landscape import LandscapeReader
 from elspeth.simulator import Simulator
 
 Answer = tuple[str, str, str]
@@ -45,10 +49,11 @@ def outputs(folder: Path) -> dict[str, bytes]:
 
 
 class Aftermath:
-    """The trail and the provider after the last process has ended."""
+    """The trail and the provider after the last process has ended; ``environ``: in which it ran, and has its key."""
 
-    def __init__(self, database: Path, simulator: Simulator) -> None:
+    def __init__(self, database: Path, simulator: Simulator, *, environ: Mapping[str, str] = os.environ) -> None:
         self._database = database
+        self._environ = environ
         self.journal = simulator.journal()
         headers = {"authorization": "Bearer any"}
         with httpx2.Client(base_url=f"{simulator.url}/v1", headers=headers) as http:
@@ -73,6 +78,7 @@ class Aftermath:
         self.check_intents()
         self.check_payloads()
         self.check_replay()
+        self.check_verified()
 
     def check_replay(self) -> None:
         found = replay_run(ReplayRequest(reference="latest"), state=State(self._database.parent), environ={})
@@ -145,6 +151,14 @@ class Aftermath:
         for folder, name, start, length, sha256 in found:
             data = (self._database.parent / folder / name).read_bytes()[start : start + length]
             assert sha256 == hashlib.sha256(data).digest(), name
+
+    def check_verified(self) -> None:
+        brought = read_brought((), (), self._environ)
+        assert brought.known_keys
+        with LandscapeReader(self._database) as reader, reader.snapshot():
+            found = verify_all(reader, brought=brought, on_report=lambda _report: None)
+        assert [] == [*found.findings, *(f for report in found.reports for step in report.steps for f in step.findings)]
+        assert [] == [note for report in found.reports for step in report.steps[:7] for note in step.notes]
 
     def _unanswered(self) -> list[tuple[int, int, int, str]]:
         """The intents without an answer from the provider: intent, batch, commit, operation."""

@@ -52,7 +52,7 @@ def prepared(folder: Path) -> Iterator[tuple[Project, Simulator]]:
 def unkilled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     with prepared(tmp_path_factory.mktemp("unkilled")) as (project, simulator):
         project("run", "pipeline.yaml")
-        Aftermath(project.database, simulator).check(rows=ROWS)
+        Aftermath(project.database, simulator, environ=project.env).check(rows=ROWS)
         return outputs(project.folder / "out")
 
 
@@ -89,7 +89,7 @@ def has_run(project: Project) -> bool:
 def check_end(project: Project, simulator: Simulator, unkilled: dict[str, bytes]) -> None:
     assert "Traceback" not in project.text("said.txt")
     check_outputs(project.folder / "out", unkilled)
-    Aftermath(project.database, simulator).check(rows=ROWS)
+    Aftermath(project.database, simulator, environ=project.env).check(rows=ROWS)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

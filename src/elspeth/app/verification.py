@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from elspeth.app.keys import known_keys
-from elspeth.contracts import NoteError, UsageError
+from elspeth.contracts import MissingTrailError, NoteError, TrailError, UsageError
 from elspeth.core.landscape import LandscapeReader, RunHeader, SealFolder
-from elspeth.core.landscape.verify import Brought, Finding, Report, Strength, verify_run
+from elspeth.core.landscape.verify import Brought, Finding, Report, Strength, stray_records, verify_run
 from elspeth.core.notes import VerifierKey, parse_checkpoint, parse_note, split_notes
 
 __all__ = ["Verification", "read_brought", "verify_all", "verify_one"]
@@ -55,42 +56,57 @@ def read_brought(keys: Sequence[Path], checkpoints: Sequence[Path], environ: Map
 
 
 def verify_one(
-    reader: LandscapeReader, run: RunHeader, *, brought: Brought, on_report: Callable[[Report], None]
+    reader: LandscapeReader, reference: str, *, brought: Brought, on_report: Callable[[Report], None]
 ) -> Verification:
-    """Verifies one run; ``on_report`` hears of it as soon as it is done."""
+    """Verifies the run that ``latest``, an id or a prefix names; ``on_report`` hears of it as soon as it is done."""
     verification = Verification()
-    _verify(reader, run, verification, brought, on_report)
+    _verify(reader, lambda: reader.run(reference), reference, verification, brought, on_report)
     return verification
 
 
 def verify_all(reader: LandscapeReader, *, brought: Brought, on_report: Callable[[Report], None]) -> Verification:
     """Verifies every run, and that none is missing: not among the numbers, the seals' files and what was brought."""
-    verification = Verification()
     numbers = dict(reader.query("SELECT run_no, run_id FROM runs ORDER BY run_no"))
+    findings = [*_gaps(numbers), *stray_records(reader, numbers), *_missing(reader, set(numbers.values()), brought)]
+    verification = Verification(findings=findings)
+    for number in numbers:
+        _verify(reader, partial(reader.run_numbered, number), str(number), verification, brought, on_report)
+    return verification
+
+
+def _gaps(numbers: Mapping[int, str]) -> Iterator[Finding]:
     for number in range(1, max(numbers, default=0) + 1):
         if number not in numbers:
-            verification.findings.append(Finding("runs", str(number), "there is no such run, but there are later ones"))
-    known = set(numbers.values())
+            yield Finding("runs", str(number), "there is no such run, but there are later ones")
+            return
+
+
+def _missing(reader: LandscapeReader, known: Set[str], brought: Brought) -> Iterator[Finding]:
     for run_id in SealFolder.beside(reader.database).run_ids():
         if run_id not in known:
-            verification.findings.append(Finding("runs", run_id, "the run was sealed, and is not in the database"))
-    for note in brought.checkpoints:
-        run_id = parse_checkpoint(parse_note(note).text).origin.rpartition("/")[2]
+            yield Finding("runs", run_id, "the run was sealed, and is not in the database")
+    brought_of = [parse_checkpoint(parse_note(note).text).origin for note in brought.checkpoints]
+    for run_id in dict.fromkeys(origin.rpartition("/")[2] for origin in brought_of):
         if run_id not in known:
-            message = "a checkpoint of the run was brought, and it is not in the database"
-            verification.findings.append(Finding("runs", run_id, message))
-    for number in numbers:
-        _verify(reader, reader.run_numbered(number), verification, brought, on_report)
-    return verification
+            yield Finding("runs", run_id, "a checkpoint of the run was brought, and it is not in the database")
 
 
 def _verify(
     reader: LandscapeReader,
-    run: RunHeader,
+    find: Callable[[], RunHeader],
+    name: str,
     verification: Verification,
     brought: Brought,
     on_report: Callable[[Report], None],
 ) -> None:
+    """Verifies one run; where its own record cannot be read, that is what was found."""
+    try:
+        run = find()
+    except MissingTrailError:
+        raise
+    except TrailError as error:
+        verification.findings.append(Finding("runs", name, error.message))
+        return
     report = verify_run(reader, run, brought=brought, folder=SealFolder.beside(reader.database))
     verification.reports.append(report)
     on_report(report)

@@ -22,8 +22,9 @@ def print_text(text: str) -> None:
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """A result as one JSON object."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    """A result as one JSON object. Half a surrogate pair, which is no text, is written as JSON escapes it."""
+    text = json.dumps(value, ensure_ascii=False)
+    sys.stdout.write(text.encode(errors="backslashreplace").decode() + "\n")
 
 
 def print_json_lists(head: Mapping[str, Any], lists: Mapping[str, Iterable[Any]]) -> None:

@@ -60,19 +60,24 @@ def verify(
 
     def show(report: Report) -> None:
         if not json:
-            print_text("\n".join(_report_lines(report)))
+            print_text("\n".join(map(_plain, _report_lines(report))))
 
     with open_reader(db) as reader, reader.snapshot():
         if everything:
             found = verify_all(reader, brought=brought, on_report=show)
         else:
-            found = verify_one(reader, reader.run(run), brought=brought, on_report=show)
+            found = verify_one(reader, run, brought=brought, on_report=show)
     if json:
         print_json(found.as_json())
     else:
-        print_text("\n".join(_last_words(found)))
+        print_text("\n".join(map(_plain, _last_words(found))))
     if found.finding_count:
         raise typer.Exit(1)
+
+
+def _plain(line: str) -> str:
+    """A line that shows what is in a changed trail, and cannot end itself or move the cursor to say something else."""
+    return line if line.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 def _report_lines(report: Report) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """What is hashed for a record: the leaves of a commit's tree and of a run's tree.
 
     line         ["rows",42,17,"9f86d0..."]    the table and its columns in order, as JSON; bytes as hexadecimal
-                                               digits; without the numbers of run and commit
+                                               digits; without the numbers of run and commit, but for the record
+                                               of a run, which has the run's number
     content      0x01, 16 blinding bytes, then lines: all that the commit says of one token, in the order of the
                  tables and of their keys; or the one line of any other record
     leaf         SHA-256 of 0x00 and the content (RFC 6962)
@@ -48,10 +49,11 @@ _COMMIT_FORMAT = b"\x02"
 _LEAVES_A_BLOCK = 1_024
 
 
-def line_encoder(entry: Table) -> Callable[[Sequence[Any]], str]:
+def line_encoder(entry: Table, *, is_lenient: bool = False) -> Callable[[Sequence[Any]], str]:
     """Makes lines of a table's records, given as all columns in order.
 
-    Records whose values have the same types share a template. Raises `TrailError` for a type that a column cannot have.
+    Records whose values have the same types share a template. Raises `TrailError` for a type that a column cannot
+    have; a lenient one makes a line that no record has, for whoever wants to know where such a value is.
     """
     columns = entry.hashed_columns
     places = [entry.columns.index(column) for column in columns]
@@ -63,7 +65,7 @@ def line_encoder(entry: Table) -> Callable[[Sequence[Any]], str]:
         types = tuple(map(type, values))
         known = by_types.get(types)
         if known is None:
-            known = by_types[types] = _template(entry.name, columns, types)
+            known = by_types[types] = _template(entry.name, columns, types, is_lenient=is_lenient)
         template, conversions = known
         for place, convert in conversions:
             values[place] = convert(values[place])
@@ -73,8 +75,8 @@ def line_encoder(entry: Table) -> Callable[[Sequence[Any]], str]:
 
 
 def leaf_content(blinding: bytes, lines: str) -> bytes:
-    """The bytes of a leaf."""
-    return _RECORD_FORMAT + blinding + lines.encode()
+    """The bytes of a leaf. What was no UTF-8 when it was read stands for the bytes that it was."""
+    return _RECORD_FORMAT + blinding + lines.encode(errors="surrogateescape")
 
 
 def leaf_hashes(nonce: bytes, texts: Sequence[str]) -> list[bytes]:
@@ -120,17 +122,20 @@ class Blinding:
 
 
 def _template(
-    name: str, columns: Sequence[Column], types: Sequence[type]
+    name: str, columns: Sequence[Column], types: Sequence[type], *, is_lenient: bool
 ) -> tuple[str, list[tuple[int, Callable[[Any], str]]]]:
     """How values of these types are written, and which of them are converted first."""
     parts, conversions = [], []
     for place, (column, kind) in enumerate(zip(columns, types, strict=True)):
-        if kind is not NoneType and kind is not _TYPES[column.kind]:
+        convert = _CONVERSIONS.get(kind)
+        is_foreign = kind is not NoneType and kind is not _TYPES[column.kind]
+        if is_foreign and not is_lenient:
             raise TrailError(f"{name}: {column.name} holds a {kind.__name__}, which is no {column.kind}")
-        convert = _CONVERSIONS[kind]
+        if is_foreign:
+            convert = _foreign
         if convert is not None:
             conversions.append((place, convert))
-        parts.append("%d" if kind is int else "%s")
+        parts.append("%d" if convert is None else "%s")
     return f"[{encode_basestring(name)},{','.join(parts)}]\n", conversions
 
 
@@ -140,6 +145,11 @@ def _hexadecimal(value: bytes) -> str:
 
 def _null(_value: None) -> str:
     return "null"
+
+
+def _foreign(value: object) -> str:
+    """What no value of the right type is written as."""
+    return f"{{{value!r}}}"
 
 
 _TYPES: dict[str, type] = {"INTEGER": int, "TEXT": str, "BLOB": bytes}

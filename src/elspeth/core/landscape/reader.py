@@ -23,7 +23,11 @@ from elspeth.core.payloads import Frame, SegmentReader, parse_reference
 __all__ = ["LandscapeReader", "Payloads", "RowSource", "RunHeader", "Sample", "read_word"]
 
 W = TypeVar("W", bound=Word)
+_BAD = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""How SQLite says that a database is damaged; where its own words quote the damage, they cannot be read either."""
+
 _FRAMES_KEPT = 4
+_HEADER_TYPES = (str, str, str, int, str, str, bytes, str, *[int | None] * 4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,18 +88,25 @@ class LandscapeReader:
         """Closes the connection."""
         self.connection.close()
 
+    def read_any_text(self) -> None:
+        """From now on text that is no UTF-8 is read too, so that verification can say where it is.
+
+        A surrogate stands for each bad byte: what is encoded in the same way again is what is stored.
+        """
+        self.connection.text_factory = lambda data: data.decode(errors="surrogateescape")
+
     def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         """All results of a statement."""
         try:
             return self.connection.execute(sql, parameters).fetchall()
-        except sqlite3.DatabaseError as error:
+        except _BAD as error:
             raise TrailError(f"{self.database} cannot be read: {error}") from error
 
     def stream(self, sql: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
         """The results of a statement, one by one. May be dropped half-way, even after the connection is closed."""
         try:
             yield from iter(self.connection.execute(sql, parameters).fetchone, None)
-        except sqlite3.DatabaseError as error:
+        except _BAD as error:
             raise TrailError(f"{self.database} cannot be read: {error}") from error
 
     def dicts(self, sql: str, *parameters: object) -> Iterator[dict[str, Any]]:
@@ -105,7 +116,7 @@ class LandscapeReader:
             names = [column[0] for column in cursor.description]
             for record in cursor:
                 yield dict(zip(names, record, strict=True))
-        except sqlite3.DatabaseError as error:
+        except _BAD as error:
             raise TrailError(f"{self.database} cannot be read: {error}") from error
 
     @contextmanager
@@ -149,9 +160,10 @@ class LandscapeReader:
         )
         if not found:
             raise MissingTrailError(f"there is no run numbered {run_no} in {self.database}")
+        _require_types(found[0], f"runs {run_no}")
         run_id, pipeline, mode, started_at, folder, config, config_hash, payloads, limit = found[0][:9]
         rows, seed, of = found[0][9:]
-        if sha256(config.encode()) != config_hash:
+        if sha256(config.encode(errors="surrogateescape")) != config_hash:
             raise TrailError(f"runs {run_no}: config_json does not have the hash {config_hash.hex()}")
         return RunHeader(
             run_no=run_no,
@@ -217,13 +229,19 @@ class LandscapeReader:
         return read_json(commits[0][1], f"commits {run_no}/{commits[0][0]}") if commits else {}
 
 
+def _require_types(header: tuple[Any, ...], place: str) -> None:
+    for value, kind in zip(header, _HEADER_TYPES, strict=True):
+        if not isinstance(value, kind):
+            raise TrailError(f"{place}: {value!r:.80} is not of its column's type")
+
+
 def read_json(text: str | None, place: str) -> dict[str, Any]:
     """A JSON object out of a column; an absent one is empty."""
     if text is None:
         return {}
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TrailError(f"{place}: not JSON: {error}") from error
     if not isinstance(value, dict):
         raise TrailError(f"{place}: not a JSON object")

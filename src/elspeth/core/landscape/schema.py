@@ -79,9 +79,10 @@ class Table:
         """The columns that make a record's line in its leaf.
 
         The number of the run in this database and of the commit are left out: the run's id and the commit's
-        number stand in the leaf of the run's tree.
+        number stand in the leaf of the run's tree. The record of a run itself says which number it has.
         """
-        return tuple(column for column in self.columns if column.name not in _PLACE and not column.is_derived)
+        left_out = _PLACE if len(self.key) > 1 else frozenset()
+        return tuple(column for column in self.columns if column.name not in left_out and not column.is_derived)
 
 
 def _integer(name: str, meaning: str) -> Column:

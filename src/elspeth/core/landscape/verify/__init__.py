@@ -3,5 +3,6 @@
 from elspeth.core.landscape.verify.findings import Finding, Report, Step, Strength
 from elspeth.core.landscape.verify.run import verify_run
 from elspeth.core.landscape.verify.sealing import Brought
+from elspeth.core.landscape.verify.strays import stray_records
 
-__all__ = ["Brought", "Finding", "Report", "Step", "Strength", "verify_run"]
+__all__ = ["Brought", "Finding", "Report", "Step", "Strength", "stray_records", "verify_run"]

@@ -44,10 +44,14 @@ class Step:
     notes: list[str] = field(default_factory=list)
 
     def find(self, where: str, place: object, message: str) -> None:
-        """Adds a finding; of very many only the first are kept, all are counted."""
+        """Adds a finding."""
+        self.add(Finding(where, str(place), message))
+
+    def add(self, finding: Finding) -> None:
+        """The same; of very many only the first are kept, all are counted."""
         self.finding_count += 1
         if len(self.findings) < _MOST_FINDINGS_KEPT:
-            self.findings.append(Finding(where, str(place), message))
+            self.findings.append(finding)
 
     def note(self, text: str) -> None:
         """Adds what is no difference, but good to know."""

@@ -26,6 +26,8 @@ def check_outputs(reader: LandscapeReader, run: RunHeader, step: Step) -> None:
             step.note(f"{name}: {path} is superseded by run {later}")
         elif not Path(path).exists():
             step.note(f"{name}: {path} is not here, so it was not compared")
+        elif not Path(path).is_file():
+            step.find("outputs", path, "it is no file")
         else:
             _check_file(reader, run, step, node_no, Path(path), size, digest)
             count += 1
@@ -45,14 +47,16 @@ def _check_size(reader: LandscapeReader, run: RunHeader, step: Step, node_no: in
 
 
 def _superseded_by(reader: LandscapeReader, run: RunHeader, path: str) -> str | None:
-    """The last of the later runs that put an output in the same place."""
+    """The run that put an output in the same place last, if that was not this one.
+
+    The commits' times say so, which are sealed: a run that was begun first may have been completed last.
+    """
     found = reader.query(
-        "SELECT r.run_id FROM artifacts a JOIN runs r ON r.run_no = a.run_no "
-        "WHERE a.path = ? AND a.run_no > ? ORDER BY a.run_no DESC LIMIT 1",
+        "SELECT r.run_id FROM artifacts a JOIN runs r ON r.run_no = a.run_no JOIN commits c ON c.run_no = a.run_no "
+        "AND c.commit_no = a.commit_no WHERE a.path = ? ORDER BY c.at DESC, a.run_no DESC LIMIT 1",
         path,
-        run.run_no,
     )
-    return str(found[0][0]) if found else None
+    return str(found[0][0]) if found and found[0][0] != run.run_id else None
 
 
 def _check_file(

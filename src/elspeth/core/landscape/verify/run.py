@@ -41,7 +41,17 @@ from elspeth.core.landscape.verify.structure import check_structure
 
 __all__ = ["verify_run"]
 
-_UNREADABLE = (TrailError, NoteError, sqlite3.Error, TypeError, ValueError, KeyError, AttributeError, OverflowError)
+_UNREADABLE = (
+    TrailError,
+    NoteError,
+    sqlite3.Error,
+    TypeError,
+    ValueError,
+    KeyError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 """What reading a changed trail may end in."""
 
 
@@ -57,7 +67,8 @@ def verify_run(
 
     Within a snapshot of the reader all is of one moment, also of a live run.
     """
-    report = Report(run.run_id, run.pipeline, reader.status(run.run_no)[0].word)
+    reader.read_any_text()
+    report = Report(run.run_id, run.pipeline, _status(reader, run))
     tree = RunTree()
 
     def check_the_tree(step: Step) -> None:
@@ -66,7 +77,7 @@ def verify_run(
 
     def check_all_signatures(step: Step) -> None:
         check_signatures(reader, run, report, step, brought)
-        check_brought(run, report, step, tree, brought)
+        check_brought(reader, run, report, step, tree, brought)
 
     def check_the_payloads(step: Step) -> None:
         check_payloads(reader, run, step, purged=purged_classes(reader, run))
@@ -95,3 +106,11 @@ def verify_run(
             step.find(name, run.run_id, f"the check could not go on: {words}")
         on_step(step)
     return report
+
+
+def _status(reader: LandscapeReader, run: RunHeader) -> str:
+    """Where the run stands, for the heading; that its events cannot be read is found by the steps."""
+    try:
+        return reader.status(run.run_no)[0].word
+    except TrailError:
+        return "unknown"

@@ -54,7 +54,7 @@ def check_tree(reader: LandscapeReader, run: RunHeader, step: Step, brought: Bro
         "SELECT commit_no, leaf_count, root FROM commits WHERE run_no = ? ORDER BY commit_no", run.run_no
     ):
         if number != tree.size:
-            step.find("commits", tree.size, "there is no such commit, but there are later ones")
+            step.find("commits", tree.size, f"there is no such commit, but there is commit {number}")
             break
         tree.append(commit_leaf(run.run_id, commit_no=number, leaf_count=leaf_count, root=root))
         if tree.size in wanted:
@@ -103,9 +103,12 @@ def check_signatures(reader: LandscapeReader, run: RunHeader, report: Report, st
         report.anchors += [f"the key {key}" for key in signers]
 
 
-def check_brought(run: RunHeader, report: Report, step: Step, tree: RunTree, brought: Brought) -> None:
-    """The checkpoints that were brought must be signed, and tell of this tree at their size."""
+def check_brought(
+    reader: LandscapeReader, run: RunHeader, report: Report, step: Step, tree: RunTree, brought: Brought
+) -> None:
+    """The checkpoints that were brought must be signed, tell of this tree at their size, and be among its seals."""
     keys = [*brought.keys, *brought.known_keys]
+    sealed = {_text_of(run, seal) for seal in _seals(reader, run)} if brought.checkpoints else set()
     for text in brought.checkpoints:
         checkpoint = next(iter(_readable([text], run)), None)
         if checkpoint is None:
@@ -121,6 +124,8 @@ def check_brought(run: RunHeader, report: Report, step: Step, tree: RunTree, bro
             step.find(
                 "commits", f"0 to {checkpoint.size - 1}", "they are not those that the brought checkpoint tells of"
             )
+        elif parse_note(text).text not in sealed:
+            step.find("seals", f"{checkpoint.size} commits", "missing: there is no seal like the checkpoint brought")
         else:
             report.strength = Strength.ANCHORED
             report.anchors.append(f"the checkpoint of {checkpoint.size} commits, root {checkpoint.root.hex()}")
@@ -130,7 +135,9 @@ def check_brought(run: RunHeader, report: Report, step: Step, tree: RunTree, bro
 
 def _seals(reader: LandscapeReader, run: RunHeader) -> list[_Seal]:
     return [
-        _Seal(number=number, at=at, reason=reason, tree_size=size, root=root, note=note)
+        _Seal(
+            number=number, at=at, reason=reason, tree_size=size, root=root, note=note if isinstance(note, str) else ""
+        )
         for number, at, reason, size, root, note in reader.query(
             "SELECT seal_no, at, reason, tree_size, root, note FROM seals WHERE run_no = ? ORDER BY seal_no", run.run_no
         )
@@ -138,18 +145,27 @@ def _seals(reader: LandscapeReader, run: RunHeader) -> list[_Seal]:
 
 
 def _check_seal(run: RunHeader, step: Step, seal: _Seal, tree: RunTree) -> None:
-    text = seal_text(run_id=run.run_id, tree_size=seal.tree_size, root=seal.root, at=seal.at, reason=seal.reason)
     try:
-        is_same = parse_note(seal.note).text == text
+        note = parse_note(seal.note)
     except NoteError as error:
         step.find("seals", seal.number, f"its note cannot be read: {error.message}")
         return
-    if not is_same:
+    if note.text != _text_of(run, seal):
         step.find("seals", seal.number, "its columns are not what its note says")
+    elif len(note.signatures) != 1:
+        step.find("seals", seal.number, f"it has {len(note.signatures)} signatures, and is written with one")
     elif seal.tree_size > tree.size:
         step.find("commits", tree.size, f"missing: seal {seal.number} tells of {seal.tree_size} commits")
     elif tree.roots.get(seal.tree_size) != seal.root:
         step.find("commits", f"0 to {seal.tree_size - 1}", f"they are not those that seal {seal.number} tells of")
+
+
+def _text_of(run: RunHeader, seal: _Seal) -> str | None:
+    """The text that the columns make; None for values of which no text can be made."""
+    try:
+        return seal_text(run_id=run.run_id, tree_size=seal.tree_size, root=seal.root, at=seal.at, reason=seal.reason)
+    except (NoteError, TypeError, ValueError, OverflowError, OSError):
+        return None
 
 
 def _check_file(run: RunHeader, step: Step, seals: list[_Seal], folder: SealFolder) -> None:

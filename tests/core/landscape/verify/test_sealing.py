@@ -1,0 +1,117 @@
+"""The tree, the seals and who signed them."""
+
+from __future__ import annotations
+
+import pytest
+from tests.core.landscape.verify.conftest import Scene
+
+from elspeth.core.landscape import SealFolder
+from elspeth.core.landscape.verify import Brought, Finding, Step, Strength
+from elspeth.core.notes import SigningKey
+
+
+def step(scene: Scene, number: int, *, brought: Brought | None = None) -> Step:
+    return scene.verify(brought).steps[number - 1]
+
+
+def notes(scene: Scene) -> list[str]:
+    return SealFolder.beside(scene.trail.database).notes(scene.run.run_id)
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        (
+            "UPDATE seals SET at = at - 1 WHERE seal_no = 1",
+            Finding("seals", "1", "its columns are not what its note says"),
+        ),
+        (
+            "UPDATE seals SET at = 1 << 62 WHERE seal_no = 1",
+            Finding("seals", "1", "its columns are not what its note says"),
+        ),
+        (
+            "UPDATE seals SET root = NULL WHERE seal_no = 1",
+            Finding("seals", "1", "its columns are not what its note says"),
+        ),
+        (
+            "DELETE FROM seals WHERE seal_no = 0",
+            Finding("seals", "0", "there is no such seal, but there are later ones"),
+        ),
+        ("DELETE FROM commits WHERE commit_no = 2", Finding("commits", "2", "missing: seal 1 tells of 3 commits")),
+        ("DELETE FROM seals", Finding("seals", "0", "a run that is complete has no seal")),
+        (
+            "UPDATE commits SET leaf_count = 1 WHERE commit_no = 0",
+            Finding("commits", "0 to 0", "they are not those that seal 0 tells of"),
+        ),
+        (
+            "UPDATE seals SET note = note || (SELECT substr(note, instr(note, char(10, 10)) + 2) FROM seals)",
+            Finding("seals", "0", "it has 2 signatures, and is written with one"),
+        ),
+    ],
+)
+def test_a_seal_must_tell_of_the_tree(scene: Scene, statement: str, expected: Finding) -> None:
+    scene.change(statement)
+
+    assert expected in step(scene, 5).findings
+
+
+@pytest.mark.parametrize("note", ["NULL", "x'00'", "'no note'"])
+def test_a_note_that_cannot_be_read_is_named(scene: Scene, note: str) -> None:
+    scene.change(f"UPDATE seals SET note = {note} WHERE seal_no = 1")
+
+    (found, *_) = step(scene, 5).findings
+    assert ("seals", "1", True) == (found.where, found.place, found.message.startswith("its note cannot be read"))
+
+
+def test_a_gap_in_the_commits_ends_the_tree(scene: Scene) -> None:
+    scene.change("DELETE FROM commits WHERE commit_no = 1")
+
+    assert [Finding("commits", "1", "there is no such commit, but there is commit 2")] == step(scene, 4).findings
+
+
+def test_the_file_of_the_seals_must_have_the_same_notes(scene: Scene) -> None:
+    path = SealFolder.beside(scene.trail.database).file(scene.run.run_id)
+    first, second = notes(scene)
+
+    for kept, place in (
+        ([second, first], f"{path.name} seal 0"),
+        ([first], f"{path.name} seal 1"),
+        ([first, second, second], "2"),
+        ([first, second[:-9]], f"{path.name} seal 1"),
+    ):
+        path.write_text("".join(kept))
+        assert [place] == [finding.place for finding in step(scene, 5).findings]
+    path.write_bytes(b"\xff")
+    assert [str(path)] == [finding.place for finding in step(scene, 5).findings]
+
+
+def test_without_their_file_the_seals_of_the_database_are_checked_and_that_is_noted(scene: Scene) -> None:
+    SealFolder.beside(scene.trail.database).file(scene.run.run_id).unlink()
+    checked = step(scene, 5)
+
+    assert ([], "2 seals") == (checked.findings, checked.checked)
+    assert "only the database tells of them" in checked.notes[0]
+
+
+def test_nobodys_key_is_noted_a_strangers_is_a_difference(scene: Scene) -> None:
+    stranger = Brought(known_keys=[SigningKey.generate().verifier])
+
+    assert ("nothing", []) == (step(scene, 6).checked, step(scene, 6).findings)
+    assert [("seals", "0"), ("seals", "1")] == [(f.where, f.place) for f in step(scene, 6, brought=stranger).findings]
+
+
+def test_a_checkpoint_is_of_this_tree_and_among_its_seals(scene: Scene) -> None:
+    old, last = notes(scene)
+    assert Strength.ANCHORED is scene.verify(Brought(checkpoints=[old])).strength
+    assert Strength.ANCHORED is scene.verify(Brought(checkpoints=[old, last])).strength
+
+    scene.change("UPDATE seals SET reason = 'x' WHERE seal_no = 1")
+    assert [Finding("seals", "3 commits", "missing: there is no seal like the checkpoint brought")] == step(
+        scene, 6, brought=Brought(checkpoints=[last])
+    ).findings
+
+
+def test_a_checkpoint_of_another_run_is_noted(scene: Scene) -> None:
+    other = notes(scene)[0].replace(scene.run.run_id, "01other")
+
+    assert "no checkpoint that was brought is of this run" in step(scene, 6, brought=Brought(checkpoints=[other])).notes
