@@ -45,6 +45,8 @@ def step(*replies: dict[str, Any] | None, output: dict[str, Any] | None) -> dict
         (request(x=1), None, Likeness.OTHER),
         (None, None, Likeness.OTHER),
         ({"line": "base64:eA==", "sha256": "1"}, {"line": "base64:eA==", "sha256": "2"}, Likeness.OTHER),
+        ({"line": None, "sha256": "1"}, {"line": None, "sha256": "1"}, Likeness.IDENTICAL),
+        ({"line": None, "sha256": "1"}, request(x=1), Likeness.UNKNOWN),
     ],
 )
 def test_how_like_two_requests_are(one: Any, other: Any, expected: Likeness) -> None:
@@ -56,6 +58,25 @@ def test_the_body_of_a_line_leaves_out_nothing_but_the_custom_id() -> None:
     assert '{"method":"POST","body":{"x":1}}' == request_body(request(x=1))
     assert request_body({"line": '["custom_id"]'}) is None
     assert request_body({"line": '{"x": 1}'}) is None
+    assert request_body({"line": None}) is None
+
+
+def test_of_purged_bytes_neither_answer_nor_cost_is_known() -> None:
+    mark = {"at": "2031-05-07T00:00:00.000000Z", "by": "ana@host", "why": "90 days", "class": "rows"}
+    answered = {**step(reply({"prompt_tokens": 1, "completion_tokens": 1}), output=None), "purged": mark}
+    answered |= {"output_hash": "aa"}
+    del answered["error"]
+    (one,) = asked([answered], PRICE)
+    assert (None, mark) == (one.answer, one.purged)
+    assert one.cost_usd is not None, "the reply is still there"
+    (two,) = asked([{**answered, "attempts": [{**answered["attempts"][0], "reply": reply(None)}]}], PRICE)
+    assert two.cost_usd is None, "an answer without usage is not free"
+    gone = {**answered["attempts"][0], "reply": {"line": None, "sha256": "00"}}
+    (three,) = asked([{**answered, "attempts": [gone]}], PRICE)
+    assert three.cost_usd is None
+    failed = {**step(reply(None), output=None), "purged": mark, "output_hash": None}
+    (four,) = asked([failed], PRICE)
+    assert (None, "schema") == (four.purged, (four.error or {})["code"])
 
 
 def test_an_answer_is_what_the_step_gave_the_row() -> None:

@@ -47,6 +47,9 @@ def status(**changes: Any) -> dict[str, Any]:
             },
         ],
         "usage": {},
+        "grade": "replayable",
+        "purged": [],
+        "held": None,
         "money": money(),
         "is_over_error_rate": False,
         "reason": None,
@@ -148,3 +151,20 @@ def test_a_wrong_pipeline_shows_every_place_and_says_that_nothing_was_sent(capsy
     shown = capsys.readouterr().err.splitlines()
     assert shown[0] == "p.yaml:1:1: error[WRONG]: wrong 1"
     assert shown[-1] == "elspeth: 2 errors in the pipeline file; nothing was sent"
+
+
+def test_what_was_purged_and_whether_a_run_is_held_is_told_with_the_reason() -> None:
+    mark = {"at": "2031-05-07T09:12:44.000000Z", "by": "ana@host", "why": "90 days", "class": "rows", "is_done": True}
+    lines = status_lines(
+        status(
+            grade="attributable",
+            purged=[mark, {**mark, "class": "calls", "is_done": False}],
+            held={"at": "2031-06-01T00:00:00.000000Z", "by": "bo@host", "why": "an inquiry"},
+        )
+    )
+    assert [
+        "grade attributable",
+        "rows purged on 2031-05-07 by ana@host: 90 days",
+        "calls purged on 2031-05-07 by ana@host: 90 days (begun, not finished: elspeth purge --resume)",
+        "held since 2031-06-01 by bo@host: an inquiry",
+    ] == [line for line in lines if line.startswith(("grade", "rows", "calls", "held"))]

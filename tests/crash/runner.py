@@ -1,10 +1,11 @@
 """The effects of a run on the world, and a process that dies at one of them, without a word.
 
-    python runner.py        one order a line: {"folder", "what": "run" | "resume", "fatal": [KIND, NUMBER] or null}
+    python runner.py        one order a line: {"folder", "what", "fatal"}
 
-An effect is a file synced, a transaction committed, a name given to a file, or a request. A run has moments before
-and after each, and three for a request: `Kind`. The n-th moment of a kind is the same one in every run: the clock
-goes by what the program does, and the effects of a kind follow one another.
+``what`` is run, resume or purge, ``fatal`` is [KIND, NUMBER] or null. An effect is a file synced, a transaction
+committed, a name given to a file, or a request; for a purge also a file deleted. A run has moments before and after
+each, and three for a request: `Kind`. The n-th moment of a kind is the same one in every run: the clock goes by what
+the program does, and the effects of a kind follow one another.
 
 Each order is carried out by a process of its own, forked from this one so that nobody waits for imports. When it
 lives to the end it says what moments it had; the line after that has its exit code, negative for a signal.
@@ -31,10 +32,11 @@ from typing import Any
 
 import httpx2
 
-from elspeth.app import runs
+from elspeth.app import purge_plan, retention, runs
 from elspeth.app.state import State
 from elspeth.core.calls.client import EnvironmentTransport
 from elspeth.core.calls.operations import operation_of
+from elspeth.core.landscape import LandscapeReader
 from elspeth.engine import frontier, harvest, orchestrator, rebuild
 
 WARM = (
@@ -74,6 +76,13 @@ class Kind(StrEnum):
     ANSWERED = "request: answered"
 
 
+class Removal(StrEnum):
+    """Kinds of moments that only a purge has."""
+
+    PRESENT = "before unlink"
+    GONE = "after unlink"
+
+
 class Watch:
     """Counts moments; the ``fatal`` one (kind and number, from 1) is the last thing that this process sees."""
 
@@ -83,7 +92,7 @@ class Watch:
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def strike(self, kind: Kind, subject: str = "", last_act: Callable[[], object] = int) -> None:
+    def strike(self, kind: Kind | Removal, subject: str = "", last_act: Callable[[], object] = int) -> None:
         with self._lock:
             self._counts[kind] += 1
             self.seen.append((kind, subject))
@@ -91,7 +100,7 @@ class Watch:
                 last_act()
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    def around(self, effect: Callable[..., Any], before: Kind, after: Kind) -> Callable[..., Any]:
+    def around(self, effect: Callable[..., Any], before: Kind | Removal, after: Kind | Removal) -> Callable[..., Any]:
         def watched(*args: Any, **kwargs: Any) -> Any:
             self.strike(before)
             result = effect(*args, **kwargs)
@@ -118,7 +127,7 @@ class Watch:
         response.stream = _Answer(response.stream, lambda: self.strike(Kind.ANSWERED, subject))
         return response
 
-    def install(self) -> None:
+    def install(self, *, with_removals: bool) -> None:
         """Puts itself around every effect of this process."""
 
         class Connection(sqlite3.Connection):
@@ -135,6 +144,8 @@ class Watch:
         os.fsync = self.around(os.fsync, Kind.UNSYNCED, Kind.SYNCED)
         for name in ("rename", "replace", "link"):
             setattr(os, name, self.around(getattr(os, name), Kind.UNNAMED, Kind.NAMED))
+        if with_removals:
+            os.unlink = self.around(os.unlink, Removal.PRESENT, Removal.GONE)
         EnvironmentTransport.handle_request = (  # type: ignore[method-assign]
             lambda transport, request: self.send(request, partial(real, transport))
         )
@@ -182,14 +193,30 @@ def work(folder: Path, what: str, fatal: tuple[str, int] | None) -> None:
     clock = CountingClock()
     runs.SystemClock = lambda stop=None: clock  # type: ignore[assignment, misc]
     watch = Watch(fatal)
-    watch.install()
+    watch.install(with_removals=what == "purge")
     conditions = runs.Conditions()
     state = State(folder / ".elspeth")
+    if what == "purge":
+        error = purge(state, clock)
+        print(json.dumps({"moments": watch.seen, "error": error}), flush=True)
+        return
     if what == "run":
         result = runs.start_run(folder / "pipeline.yaml", state=state, conditions=conditions)
     else:
         result = runs.resume_run("latest", state=state, conditions=conditions)
     print(json.dumps({"moments": watch.seen, "error": str(result.error or "")}), flush=True)
+
+
+def purge(state: State, clock: CountingClock) -> str:
+    """Purges all payloads of the oldest run, and says what could not be done."""
+    with LandscapeReader(state.database) as reader:
+        wanted = purge_plan.Wanted(runs=(reader.run_numbered(1).run_id,))
+        plan = purge_plan.plan_purge(reader, wanted, now_us=clock.now_us())
+        outcome = retention.carry_out(
+            plan, wanted, keeper=lambda: retention.Keeper(reader, environ=os.environ, clock=clock), why="90 days"
+        )
+        faults = [fault for one in outcome.taken for fault in one.faults] + [error for _, error in outcome.failed]
+        return "; ".join(fault.message for fault in faults)
 
 
 def obey(order: dict[str, Any]) -> None:

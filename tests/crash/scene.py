@@ -46,6 +46,11 @@ class Ended:
     moments: list[Moment]
     error: str
 
+    @property
+    def code_and_error(self) -> tuple[int, str]:
+        """(0, "") of one that did what it was told."""
+        return self.code, self.error
+
 
 class Runner:
     """Carries out orders, each in a process that may be told when to die."""

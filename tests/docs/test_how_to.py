@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 from tests.docs.conftest import DOCS, elspeth
-from tests.docs.console import matches, steps
+from tests.docs.console import matches, run_all, steps
 
 from elspeth.core.config import OptionsContext, parse_options
 from elspeth.plugins.registry import Registry
@@ -109,3 +109,7 @@ def test_a_run_is_replayed_as_shown(tmp_path: Path) -> None:
         assert matches(step.expected, done.stdout), f"{step.command}\n{done.stdout}"
         count += 1
     assert count == 4
+
+
+def test_a_run_is_held_and_purged_as_shown(tmp_path: Path) -> None:
+    assert run_all(DOCS / "how-to" / "purge-and-hold.md", tmp_path) == 11

@@ -37,8 +37,8 @@ BAD_FILES: dict[str, tuple[str, str, str]] = {
     "an endpoint that is no address": (ENDPOINT, "ftp://x", ""),
     "something that comes later": (
         "output: triaged",
-        "output: triaged\npayloads: {retention_days: 5}",
-        "not in this version",
+        "output: triaged\nlandscape: {url: postgresql://db/audit}",
+        "only sqlite databases are in this version",
     ),
     "a key that is no field": ("key: id", "key: number", ""),
     "two outputs with one path": ("out/urgent.jsonl", "out/failed.jsonl", ""),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import socket
+
 import pytest
 from tests.conftest import Serve
 from tests.engine.workbench import HurriedClock, Project, ask, created
 
 from elspeth.contracts import RunStatus, UsageError
-from elspeth.engine.decisions import Decisions
+from elspeth.engine.decisions import Decisions, person
 from elspeth.simulator import Simulator
 
 
@@ -57,3 +60,12 @@ def test_a_decision_that_fits_no_batch_changes_nothing(lost: tuple[Project, Simu
     assert (result.status, result.exit_code) == (RunStatus.PENDING, 2)
     assert len(created(simulator)) == 1
     assert bench.resume(decisions=Decisions(lost=(1,))).status is RunStatus.COMPLETED
+
+
+@pytest.mark.parametrize("error", [KeyError, OSError])
+def test_a_user_without_a_name_is_known_by_number(monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
+    def nameless() -> str:
+        raise error("no such user")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    assert person() == f"uid-{os.getuid()}@{socket.gethostname()}"

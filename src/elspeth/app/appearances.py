@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from elspeth.app.asking import Asked, Likeness, asked, prices_by_step, request_body
-from elspeth.app.explanation import SIMULATED
+from elspeth.app.explanation import SIMULATED, purged_words
 from elspeth.contracts import MissingTrailError
 from elspeth.core.landscape import LandscapeReader
 from elspeth.core.landscape.lineage import Lineage
@@ -42,7 +42,10 @@ class Appearances:
 
 
 def explain_key(reader: LandscapeReader, key: str) -> Appearances:
-    """All appearances of a key, the oldest first. Raises `MissingTrailError` when no run has it."""
+    """All appearances of a key, the oldest first. Raises `MissingTrailError` when no run has it.
+
+    Purged requests are compared by their hash alone, and counted.
+    """
     places = reader.query(
         "SELECT r.run_no, k.row_index FROM runs r JOIN row_keys k ON k.run_no = r.run_no AND k.key = ? "
         "ORDER BY r.run_no",
@@ -64,6 +67,7 @@ def explain_key(reader: LandscapeReader, key: str) -> Appearances:
             "simulated": any(run["simulated"] for run in runs),
             "asked": len(requests),
             "asked_before": sum(request["asked_before"] is not None for request in requests),
+            "purged_requests": sum(request["is_purged"] for request in requests),
             "cost_usd": None if None in costs else _exact_sum(costs),
             "runs": runs,
         }
@@ -121,9 +125,11 @@ def _request(request: Asked, before: dict[str, Any] | None) -> dict[str, Any]:
         "batch": request.batch,
         "attempt": request.attempt,
         "request_sha256": None if request.request is None else request.request["sha256"],
+        "is_purged": request.request is not None and "purged" in request.request,
         "asked_before": before,
         "reply_sha256": None if request.reply is None else request.reply["sha256"],
         "answer": request.answer,
+        "purged": request.purged,
         "error": request.error,
         "cost_usd": None if request.cost_usd is None else float(request.cost_usd),
     }
@@ -141,6 +147,8 @@ def _lines(content: dict[str, Any]) -> Iterator[str]:
     yield head
     if content["simulated"]:
         yield SIMULATED
+    if content["purged_requests"]:
+        yield f"{_count(content['purged_requests'], 'request')} purged: compared by hash alone"
     for run in runs:
         yield ""
         yield f"run {run['run']}  {run['pipeline']}  {run['status']}  {run['started_at']}"
@@ -149,7 +157,7 @@ def _lines(content: dict[str, Any]) -> Iterator[str]:
         if not run["asked"]:
             yield "  no model was asked"
         for request in run["asked"]:
-            yield from _request_lines(request)
+            yield from _request_lines(request, is_by_hash=bool(content["purged_requests"]))
 
 
 def _outcome_lines(outcomes: list[dict[str, Any]]) -> Iterator[str]:
@@ -161,17 +169,19 @@ def _outcome_lines(outcomes: list[dict[str, Any]]) -> Iterator[str]:
         yield f"  outcome: {outcome['outcome']}{reason}, {where}"
 
 
-def _request_lines(request: dict[str, Any]) -> Iterator[str]:
+def _request_lines(request: dict[str, Any], *, is_by_hash: bool) -> Iterator[str]:
     yield f"  {request['step']}, batch {request['batch']}, attempt {request['attempt'] + 1}"
     yield f"    request sha256 {request['request_sha256'] or '-'}"
     before = request["asked_before"]
     if before is None:
-        yield "    not asked before"
+        yield f"    not asked before{' in the same bytes' if is_by_hash else ''}"
     else:
         yield f"    {_LIKE[Likeness(before['likeness'])]} run {before['run']}, batch {before['batch']}"
     yield f"    reply sha256 {request['reply_sha256'] or '-'}"
     if request["answer"] is not None:
         yield f"    answer: {json.dumps(request['answer'], ensure_ascii=False)}"
+    elif request["purged"] is not None:
+        yield f"    answer: {purged_words(request['purged'])}"
     elif request["error"] is not None:
         yield f"    error: {request['error'].get('code')}: {request['error'].get('message')}"
     else:

@@ -26,12 +26,13 @@ class Likeness(Enum):
     """How like two requests are; the value is the word in JSON.
 
     The custom id names row and attempt: the same question for another row index, or at another attempt,
-    differs in nothing but that.
+    differs in nothing but that. ``unknown``: the hashes differ, and a line is purged.
     """
 
     IDENTICAL = "identical"
     RENAMED = "identical_but_for_custom_id"
     OTHER = "other"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,8 @@ class Asked:
     """One request for a row. ``request`` and ``reply`` are lines; ``answer`` holds the fields it gave the row.
 
     A request that was answered by nobody, or whose answer failed, has no answer; the step's ``error`` stands with
-    its last attempt. ``cost_usd`` is None where the price or the usage is not known.
+    its last attempt. ``cost_usd`` is None where the price or the usage is not known. ``purged`` is the mark of the
+    purge that took the answer.
     """
 
     step: str
@@ -50,6 +52,7 @@ class Asked:
     answer: Mapping[str, Any] | None
     error: Mapping[str, Any] | None
     cost_usd: Decimal | None
+    purged: Mapping[str, str] | None = None
 
 
 def asked(steps: Iterable[Mapping[str, Any]], prices: Mapping[str, Price]) -> Iterator[Asked]:
@@ -59,6 +62,7 @@ def asked(steps: Iterable[Mapping[str, Any]], prices: Mapping[str, Price]) -> It
         for attempt in attempts:
             is_last = attempt is attempts[-1]
             answer = _answer(step) if is_last else None
+            purged = step.get("purged") if is_last and step.get("output_hash") is not None else None
             yield Asked(
                 step=step["name"],
                 batch=attempt["batch"],
@@ -67,7 +71,10 @@ def asked(steps: Iterable[Mapping[str, Any]], prices: Mapping[str, Price]) -> It
                 reply=attempt["reply"],
                 answer=answer,
                 error=step.get("error") if is_last else None,
-                cost_usd=_cost(attempt["reply"], prices.get(step["name"]), is_answered=answer is not None),
+                cost_usd=_cost(
+                    attempt["reply"], prices.get(step["name"]), is_answered=answer is not None or purged is not None
+                ),
+                purged=purged,
             )
 
 
@@ -77,12 +84,16 @@ def likeness(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> 
         return Likeness.OTHER
     if one["sha256"] == other["sha256"]:
         return Likeness.IDENTICAL
+    if one["line"] is None or other["line"] is None:
+        return Likeness.UNKNOWN
     body = request_body(one)
     return Likeness.RENAMED if body is not None and body == request_body(other) else Likeness.OTHER
 
 
 def request_body(request: Mapping[str, Any]) -> str | None:
-    """A request line without its custom id; None for a line that is not of the Batch API's shape."""
+    """A request line without its custom id; None for one that is purged or not of the Batch API's shape."""
+    if request["line"] is None:
+        return None
     try:
         line = json.loads(request["line"])
     except ValueError:
@@ -112,7 +123,7 @@ def _answer(step: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _cost(reply: Mapping[str, Any] | None, price: Price | None, *, is_answered: bool) -> Decimal | None:
     """As the account counts it: a failure for which the provider tells no usage costs nothing."""
-    if reply is None or price is None:
+    if reply is None or price is None or reply["line"] is None:
         return None
     usage = line_usage(reply["line"].encode())
     if usage is None:

@@ -93,11 +93,13 @@ class Comparison:
         found = []
         for step in {**one, **other}:
             a, b = one.get(step), other.get(step)
-            answers = {side: ask.answer for side, ask in (("a", a), ("b", b)) if ask is not None}
+            asks = [(side, ask) for side, ask in (("a", a), ("b", b)) if ask is not None]
+            answers = {side: ask.answer for side, ask in asks if ask.purged is None}
             if len(answers) == 2 and answers["a"] == answers["b"]:
                 continue
             same = None if a is None or b is None else likeness(a.request, b.request).value
-            found.append({"step": step, "request": same, **answers})
+            purged = [side for side, ask in asks if ask.purged is not None]
+            found.append({"step": step, "request": same, **answers, **({"purged": purged} if purged else {})})
         return found
 
 
@@ -144,6 +146,7 @@ def _run(reader: LandscapeReader, run: RunHeader, status: Mapping[str, Any]) -> 
         "pipeline": run.pipeline,
         "status": status["status"],
         "started_at": started_at,
+        "grade": status["grade"],
         "simulated": status["simulated"],
         "code_versions": [version for (version,) in versions],
         "money": status["money"],

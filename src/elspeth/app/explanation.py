@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from elspeth.core.landscape import LandscapeReader, RunHeader
 from elspeth.core.landscape.lineage import Lineage
 
-__all__ = ["SIMULATED", "Explanation", "explain_row"]
+__all__ = ["SIMULATED", "Explanation", "explain_row", "purged_words"]
 
 SIMULATED = "SIMULATED ANSWERS: they come from the built-in simulator, not from a model."
 
@@ -39,6 +39,11 @@ def explain_row(
     return Explanation(lineage.explain(lineage.row_of_key(key or ""), key=key))
 
 
+def purged_words(mark: Mapping[str, str]) -> str:
+    """What stands for people in the place of purged bytes."""
+    return f"purged on {mark['at'][:10]} by {mark['by']}: {mark['why']}"
+
+
 def _lines(content: dict[str, Any]) -> Iterator[str]:
     row = content["row"]
     yield f"run {content['run']}  {content['pipeline']}"
@@ -47,9 +52,11 @@ def _lines(content: dict[str, Any]) -> Iterator[str]:
     key = f"  key {row['key']}" if row["key"] is not None else ""
     yield f"row {row['index']}  source line {row['line']}{key}"
     yield f"  sha256 {row['hash']}"
-    if row["data"] is None:
+    if "error" in row:
         yield f"  rejected: {row['error']['code']}: {row['error']['message']}"
-        yield f"  raw: {row['raw']!r}"
+        yield f"  raw: {purged_words(row['purged']) if 'purged' in row else repr(row['raw'])}"
+    elif "purged" in row:
+        yield f"  {purged_words(row['purged'])}"
     else:
         yield from _object(row["data"])
     for number, step in enumerate(content["steps"], start=1):
@@ -57,7 +64,15 @@ def _lines(content: dict[str, Any]) -> Iterator[str]:
         yield from _step_lines(number, step)
     yield ""
     yield from _outcome_lines(content["outcomes"])
-    yield "every hash of this row's bytes was checked"
+    yield _checked(content)
+
+
+def _checked(content: dict[str, Any]) -> str:
+    parts = [content["row"], *content["steps"]]
+    parts += [a[n] for step in content["steps"] for a in step.get("attempts", ()) for n in ("request", "reply") if a[n]]
+    if any("purged" in part for part in parts):
+        return "what is purged could not be checked; every hash of this row's other bytes was"
+    return "every hash of this row's bytes was checked"
 
 
 def _step_lines(number: int, step: dict[str, Any]) -> Iterator[str]:
@@ -65,7 +80,7 @@ def _step_lines(number: int, step: dict[str, Any]) -> Iterator[str]:
     if "gate" in step:
         gate = step["gate"]
         yield f"  rule: {gate['expression']}"
-        yield f"  values: {_compact(gate['values'])}"
+        yield f"  values: {'purged' if 'purged' in step else _compact(gate['values'])}"
         yield f"  route: {gate['route']}"
     for attempt in step.get("attempts", ()):
         yield from _attempt_lines(attempt)
@@ -73,12 +88,27 @@ def _step_lines(number: int, step: dict[str, Any]) -> Iterator[str]:
         yield f"  error: {step['error']['code']}: {step['error']['message']}"
         if "detail" in step["error"]:
             yield f"  detail: {_compact(step['error']['detail'])}"
+    if "purged" in step:
+        yield from _purged_lines(step)
+    elif "error" in step:
+        return
     elif step["output"] is None:
         yield "  waits for the provider"
     elif step["output"] == step["input"]:
         yield "  row unchanged"
     else:
         yield from _changes(step["input"], step["output"])
+
+
+def _purged_lines(step: dict[str, Any]) -> Iterator[str]:
+    """The hashes of a row before and after a step, in the place of its fields."""
+    if step["output_hash"] == step["input_hash"]:
+        yield f"  row unchanged: sha256 {step['input_hash']}"
+    else:
+        yield f"  input: sha256 {step['input_hash']}"
+        if step["output_hash"] is not None:
+            yield f"  output: sha256 {step['output_hash']}"
+    yield f"  {purged_words(step['purged'])}"
 
 
 def _attempt_lines(attempt: dict[str, Any]) -> Iterator[str]:
@@ -90,7 +120,7 @@ def _attempt_lines(attempt: dict[str, Any]) -> Iterator[str]:
             yield f"    no {name} yet"
             continue
         yield f"    {name}: line {part['file_line']} of the {part['file']} file, sha256 {part['sha256']}"
-        yield f"      {part['line'].rstrip()}"
+        yield f"      {purged_words(part['purged']) if 'purged' in part else part['line'].rstrip()}"
 
 
 def _outcome_lines(outcomes: list[dict[str, Any]]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from elspeth.contracts import RunError, UsageError
 from elspeth.core.canonical import compact_json
 from elspeth.core.landscape import LandscapeReader, RunHeader
 from elspeth.core.landscape.export import payload_lines, record_lines
+from elspeth.core.landscape.retention import grade_of
 from elspeth.core.landscape.schema import SCHEMA_VERSION
 
 __all__ = ["export_file", "export_lines", "write_lines"]
@@ -79,6 +80,7 @@ def _header(reader: LandscapeReader, run: RunHeader, *, with_payloads: bool) -> 
         "run": run.run_id,
         "pipeline": run.pipeline,
         "status": reader.status(run.run_no)[0].word,
+        "grade": grade_of(reader, run),
         "simulated": is_simulated,
         **({"note": SIMULATED} if is_simulated else {}),
         "elspeth": __version__,

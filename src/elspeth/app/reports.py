@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from elspeth.contracts import MissingTrailError, RunStatus, UsageError
+from elspeth.contracts import MissingTrailError, PurgedError, RunStatus, UsageError, iso_time
 from elspeth.core.landscape import LandscapeReader, Payloads, RunHeader
 from elspeth.core.landscape.locks import RunLock
+from elspeth.core.landscape.retention import Keeping, grade_of, keeping_of
 from elspeth.core.landscape.tally import (
     count_usage,
     describe_batches,
@@ -23,11 +24,12 @@ __all__ = ["call_record", "calls", "payload_chunks", "run_status", "runs"]
 
 def runs(reader: LandscapeReader) -> Iterator[dict[str, Any]]:
     """All runs, the newest first, in the shape of ``runs --json``."""
-    for run_id, run_no, pipeline, status, started_at in reader.query(
-        "SELECT r.run_id, r.run_no, r.pipeline, v.status, v.started_at FROM runs r "
+    for run_id, run_no, pipeline, status, started_at, grade in reader.query(
+        "SELECT r.run_id, r.run_no, r.pipeline, v.status, v.started_at, v.grade FROM runs r "
         "JOIN v_runs v ON v.run_id = r.run_id ORDER BY r.run_no DESC"
     ):
         frontier = reader.frontier(run_no)
+        run = reader.run_numbered(run_no)
         yield {
             "id": run_id,
             "pipeline": pipeline,
@@ -35,7 +37,9 @@ def runs(reader: LandscapeReader) -> Iterator[dict[str, Any]]:
             "started_at": started_at,
             "rows": frontier.get("rows", 0),
             "cost_usd": _money(reader, run_no)["spent_usd"],
-            "simulated": reader.is_simulated(reader.run_numbered(run_no)),
+            "simulated": reader.is_simulated(run),
+            "grade": grade,
+            "is_held": keeping_of(reader, run).hold is not None,
         }
 
 
@@ -46,6 +50,8 @@ def run_status(reader: LandscapeReader, run: RunHeader) -> dict[str, Any]:
     rows = int(frontier.get("rows", 0))
     counts = detail.get("outcomes") or describe_outcomes(reader, run.run_no, recorded_outcomes(frontier))
     usage = detail.get("usage") or count_usage(reader, run.run_no)
+    keeping = keeping_of(reader, run)
+    is_at_end = status is RunStatus.COMPLETED or bool(keeping.begun)
     return {
         "schema_version": 1,
         "run": run.run_id,
@@ -67,7 +73,18 @@ def run_status(reader: LandscapeReader, run: RunHeader) -> dict[str, Any]:
         "reason": detail.get("message"),
         "hint": detail.get("hint"),
         "exit_code": detail.get("exit_code"),
-        "next": None if status is RunStatus.COMPLETED else f"elspeth resume {run.run_id}",
+        **_keeping(reader, run, keeping),
+        "next": None if is_at_end else f"elspeth resume {run.run_id}",
+    }
+
+
+def _keeping(reader: LandscapeReader, run: RunHeader, keeping: Keeping) -> dict[str, Any]:
+    """What of a run's payloads is kept, gone, or held."""
+    hold = keeping.hold
+    return {
+        "grade": grade_of(reader, run),
+        "purged": [{**mark.as_json(), "is_done": mark.payload_class in keeping.done} for mark in keeping.marks],
+        "held": None if hold is None else {"at": iso_time(hold.at), "by": hold.who, "why": hold.why},
     }
 
 
@@ -118,56 +135,63 @@ def call_record(reader: LandscapeReader, call_id: str) -> dict[str, Any]:
     ((ref, digest),) = reader.query(
         "SELECT envelope_ref, envelope_hash FROM calls WHERE run_no = ? AND call_no = ?", run.run_no, int(number)
     )
-    envelope = Payloads(reader, run).body_at(ref, digest).decode()
-    return {"schema_version": 1, **found[0], "envelope": envelope}
+    shown = {"schema_version": 1, **found[0]}
+    try:
+        return {**shown, "envelope": Payloads(reader, run).body_at(ref, digest).decode()}
+    except PurgedError as purged:
+        return {**shown, "envelope": None, "envelope_hash": digest.hex(), "purged": purged.mark.as_json()}
 
 
 def payload_chunks(reader: LandscapeReader, digest_hex: str) -> Iterator[bytes]:
-    """The recorded bytes with that SHA-256, whatever they are: a body, a file, a row, a line of a batch."""
-    digest = _digest(digest_hex)
-    for run_no, ref in _bodies(reader, digest):
-        yield from Payloads(reader, reader.run_numbered(run_no)).chunks(ref, digest)
-        return
-    from elspeth.core.landscape.rows import TrailRows
+    """The recorded bytes with that SHA-256, whatever they are: a body, a file, a row, a line of a batch.
 
-    for run_no, row_index, commit_no in _row_versions(reader, digest):
-        run = reader.run_numbered(run_no)
-        rows = TrailRows(reader, run, Payloads(reader, run))
-        (row,) = rows.fetch([row_index])
-        yield rows.raw(row) if row.is_rejected else rows.data(row, (0, digest, commit_no))
+    Raises `PurgedError` when every place that had them was purged.
+    """
+    digest = _digest(digest_hex)
+    purged: PurgedError | None = None
+    for place in _places(reader, digest):
+        try:
+            yield from place
+        except PurgedError as error:  # before the first byte: another run may still have them
+            purged = purged or error
+            continue
         return
-    for run_no, segment_no, start, length in reader.query(
-        "SELECT run_no, segment_no, start, length FROM batch_members WHERE line_hash = ? LIMIT 1", digest
-    ):
-        payloads = Payloads(reader, reader.run_numbered(run_no))
-        yield from payloads.chunks(f"{segment_no}:{start}:{length}", digest)
-        return
+    if purged is not None:
+        raise purged
     raise MissingTrailError(f"no recorded payload has the SHA-256 {digest_hex}")
 
 
-def _bodies(reader: LandscapeReader, digest: bytes) -> list[tuple[int, str]]:
-    return [
-        (run_no, ref)
-        for run_no, ref in reader.query(
-            "SELECT run_no, request_ref FROM calls WHERE request_hash = ?1 "
-            "UNION ALL SELECT run_no, response_ref FROM calls WHERE response_hash = ?1 "
-            "UNION ALL SELECT run_no, envelope_ref FROM calls WHERE envelope_hash = ?1 "
-            "UNION ALL SELECT run_no, request_ref FROM call_intents WHERE request_hash = ?1 "
-            "UNION ALL SELECT run_no, ref FROM run_files WHERE hash = ?1 LIMIT 1",
-            digest,
-        )
-    ]
+def _places(reader: LandscapeReader, digest: bytes) -> Iterator[Iterator[bytes]]:
+    """The bytes of each record that has the hash, one after the other."""
+    for run_no, ref in reader.stream(
+        "SELECT run_no, request_ref FROM calls WHERE request_hash = ?1 "
+        "UNION ALL SELECT run_no, response_ref FROM calls WHERE response_hash = ?1 "
+        "UNION ALL SELECT run_no, envelope_ref FROM calls WHERE envelope_hash = ?1 "
+        "UNION ALL SELECT run_no, request_ref FROM call_intents WHERE request_hash = ?1 "
+        "UNION ALL SELECT run_no, ref FROM run_files WHERE hash = ?1",
+        digest,
+    ):
+        yield Payloads(reader, reader.run_numbered(run_no)).chunks(ref, digest)
+    for run_no, row_index, commit_no in reader.stream(
+        "SELECT run_no, row_index, commit_no FROM rows WHERE data_hash = ?1 "
+        "UNION ALL SELECT run_no, row_index, commit_no FROM node_states WHERE output_hash = ?1",
+        digest,
+    ):
+        yield _row_version(reader, reader.run_numbered(run_no), row_index, (0, digest, commit_no))
+    for run_no, segment_no, start, length in reader.stream(
+        "SELECT run_no, segment_no, start, length FROM batch_members WHERE line_hash = ?", digest
+    ):
+        yield Payloads(reader, reader.run_numbered(run_no)).chunks(f"{segment_no}:{start}:{length}", digest)
 
 
-def _row_versions(reader: LandscapeReader, digest: bytes) -> list[tuple[int, int, int]]:
-    return [
-        (run_no, row_index, commit_no)
-        for run_no, row_index, commit_no in reader.query(
-            "SELECT run_no, row_index, commit_no FROM rows WHERE data_hash = ?1 "
-            "UNION ALL SELECT run_no, row_index, commit_no FROM node_states WHERE output_hash = ?1 LIMIT 1",
-            digest,
-        )
-    ]
+def _row_version(
+    reader: LandscapeReader, run: RunHeader, row_index: int, version: tuple[int, bytes, int]
+) -> Iterator[bytes]:
+    from elspeth.core.landscape.rows import TrailRows
+
+    rows = TrailRows(reader, run, Payloads(reader, run))
+    (row,) = rows.fetch([row_index])
+    yield rows.raw(row) if row.is_rejected else rows.data(row, version)
 
 
 def _digest(text: str) -> bytes:

@@ -50,6 +50,7 @@ from elspeth.core.landscape import (
     open_journal,
 )
 from elspeth.core.landscape.locks import OutputLock, RunLock
+from elspeth.core.landscape.retention import keeping_of, require_unpurged
 from elspeth.engine.decisions import Decisions
 from elspeth.engine.orchestrator import Orchestrator, Progress, Terms, Waiting
 from elspeth.engine.plan import SOURCE_NODE, Plan, Step
@@ -154,6 +155,7 @@ def resume_run(reference: str, *, state: State, conditions: Conditions, db: str 
             seal_the_rest(reader, run, conditions.environ)
             code = 1 if detail.get("is_over_error_rate") else 0
             return RunResult(run_id=run.run_id, status=status, exit_code=code, database=database, summary=detail)
+        require_unpurged(reader, run)
         pipeline = _pipeline_to_resume(reader, run, registry, environ=conditions.environ)
         conditions.on_start(run.run_id)
         work = _Work(
@@ -218,6 +220,7 @@ class _Work:
             status, detail = self._reader.status(self._run.run_no)
             if status is RunStatus.COMPLETED:  # by another process, while this one waited or read
                 return self._result(status, 1 if detail.get("is_over_error_rate") else 0, detail, None)
+            require_unpurged(self._reader, self._run)
             try:
                 if first is None and not self._reader.frontier(self._run.run_no):
                     first = build_plan(self._pipeline, self._registry)
@@ -419,6 +422,8 @@ def _refuse_second(reader: LandscapeReader, pipeline: Pipeline) -> None:
     ):
         status, _ = reader.status(run_no)
         if status is RunStatus.COMPLETED or json.loads(config)["source"] != source:
+            continue
+        if keeping_of(reader, reader.run_numbered(run_no)).begun:  # nobody can go on with it
             continue
         paid = reader.query("SELECT 1 FROM call_intents WHERE run_no = ? LIMIT 1", run_no)
         if status is RunStatus.FAILED and not paid:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from elspeth.contracts import PurgedError
 from elspeth.core.canonical import compact_json
 from elspeth.core.landscape import LandscapeReader, Payloads, RunHeader
 from elspeth.core.payloads import parse_reference
@@ -35,7 +36,7 @@ def file_differences(reader: LandscapeReader, a: RunHeader, b: RunHeader) -> Ite
     """Each file with its name and hash in each run, and the lines in which texts differ, as a unified diff.
 
     Files are the same when their paths from the pipeline file's folder are. ``diff`` is None for what is no text,
-    is large, or is in one run only.
+    is large, is in one run only, or is purged in a run; which ones is then in ``purged``.
     """
     one, other = _files(reader, a), _files(reader, b)
     for label in {**one, **other}:
@@ -46,8 +47,14 @@ def file_differences(reader: LandscapeReader, a: RunHeader, b: RunHeader) -> Ite
         for side, file in (("a", first), ("b", second)):
             if file is not None:
                 entry[side] = {"name": file[0], "sha256": file[1].hex()}
-        texts = [_text(reader, run, file) for run, file in ((a, first), (b, second))]
-        entry["diff"] = None if None in texts else text_difference(*(text or "" for text in texts))
+        texts = []
+        for side, run, file in (("a", a, first), ("b", b, second)):
+            try:
+                texts.append(_text(reader, run, file))
+            except PurgedError:
+                entry.setdefault("purged", []).append(side)
+        is_shown = len(texts) == 2 and None not in texts
+        entry["diff"] = text_difference(*(text or "" for text in texts)) if is_shown else None
         yield entry
 
 

@@ -18,6 +18,7 @@ from elspeth.cli import (
     key_commands,
     pipeline_commands,
     replay_commands,
+    retention_commands,
     run_commands,
     start_commands,
     trail_commands,
@@ -55,6 +56,7 @@ def build_app() -> typer.Typer:
     verify_commands.register(app)
     key_commands.register(app)
     replay_commands.register(app)
+    retention_commands.register(app)
     return app
 
 

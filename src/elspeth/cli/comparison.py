@@ -14,6 +14,7 @@ __all__ = ["head_lines", "lone_row_line", "row_lines"]
 
 _IN_WORDS = {
     "field_order": "the order of fields",
+    "bytes": "purged bytes",
     "record": "the source record",
     "outcome": "the outcome",
     "sink": "the sink",
@@ -23,6 +24,7 @@ _REQUEST_WORDS = {
     "identical": "the same request, byte for byte",
     "identical_but_for_custom_id": "the same request but for its custom id",
     "other": "another request",
+    "unknown": "not the same bytes; what differs is purged",
     None: "asked in one run only",
 }
 
@@ -145,6 +147,8 @@ def _file_difference(entry: Mapping[str, Any]) -> str:
     if "a" not in entry or "b" not in entry:
         return f"only in {'A' if 'a' in entry else 'B'}"
     words = f"sha256 {entry['a']['sha256']} -> {entry['b']['sha256']}"
+    if entry.get("purged"):
+        return f"{words}, purged in {' and '.join(side.upper() for side in entry['purged'])}"
     return f"{words}, in line ends only" if entry["diff"] == [] else words
 
 
@@ -179,8 +183,12 @@ def _failure(standing: Mapping[str, Any]) -> str:
 
 def _sides(entry: Mapping[str, Any]) -> str:
     """``value in A -> value in B``."""
+    purged = entry.get("purged", ())
     return " -> ".join(
-        json.dumps(entry[side], ensure_ascii=False) if side in entry else "(absent)" for side in ("a", "b")
+        json.dumps(entry[side], ensure_ascii=False)
+        if side in entry
+        else f"({'purged' if side in purged else 'absent'})"
+        for side in ("a", "b")
     )
 
 

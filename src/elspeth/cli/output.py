@@ -77,6 +77,7 @@ def status_lines(status: Mapping[str, Any], *, now_us: int | None = None) -> lis
     if status["simulated"]:
         lines.append(SIMULATED)
     lines += [_batch_line(batch, now) for batch in batches if batch["phase"] != "harvested"]
+    lines += _keeping_lines(status)
     lines.append(rows["equation"])
     lines += _money_lines(status)
     lines += _usage_lines(status["usage"])
@@ -129,6 +130,20 @@ def _batch_line(batch: Mapping[str, Any], now: int) -> str:
     elif batch.get("message"):
         parts.append(f"({batch['message']})")
     return "  ".join(parts)
+
+
+def _keeping_lines(status: Mapping[str, Any]) -> list[str]:
+    """What was purged of the payloads, and whether they are held; nothing when they are simply there."""
+    lines = []
+    for mark in status["purged"]:
+        unfinished = "" if mark["is_done"] else " (begun, not finished: elspeth purge --resume)"
+        what = f"{mark['class']} purged on {mark['at'][:10]} by {mark['by']}: {mark['why']}"
+        lines.append(f"{what}{unfinished}")
+    if lines:
+        lines.insert(0, f"grade {status['grade']}")
+    if (held := status["held"]) is not None:
+        lines.append(f"held since {held['at'][:10]} by {held['by']}: {held['why']}")
+    return lines
 
 
 def _money_lines(status: Mapping[str, Any]) -> list[str]:

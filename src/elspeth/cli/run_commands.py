@@ -130,7 +130,8 @@ def _resume_all(conditions: Conditions, db: str | None, *, as_json: bool) -> Non
 
     state = State.find(Path.cwd())
     with LandscapeReader(state.to_read(db)) as reader:
-        pending = [run["id"] for run in reports.runs(reader) if run["status"] == "pending"]
+        whole = [run for run in reports.runs(reader) if run["grade"] == "replayable"]
+        pending = [run["id"] for run in whole if run["status"] == "pending"]
     deadline = None if conditions.wait_s is None else time.monotonic() + conditions.wait_s
     code = 0
     statuses: list[dict[str, Any]] = []

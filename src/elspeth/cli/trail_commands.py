@@ -208,8 +208,13 @@ def call(
         print_json(found)
         return
     for name, value in found.items():
-        if value is not None and name not in {"schema_version", "envelope"}:
+        if value is not None and name not in {"schema_version", "envelope", "purged"}:
             print_text(f"{name}: {value}")
+    if "purged" in found:
+        from elspeth.app.explanation import purged_words
+
+        print_text(f"envelope: {purged_words(found['purged'])}")
+        return
     print_text("envelope:")
     print_text(jsonlib.dumps(jsonlib.loads(found["envelope"]), indent=2, ensure_ascii=False))
 

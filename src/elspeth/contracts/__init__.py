@@ -11,7 +11,7 @@ from elspeth.contracts.batches import (
     Page,
 )
 from elspeth.contracts.calls import BodyRef, BodySink, CallIntent, CallLog, CallRecord, CallScope
-from elspeth.contracts.clock import Clock
+from elspeth.contracts.clock import Clock, iso_time
 from elspeth.contracts.context import Context
 from elspeth.contracts.enums import (
     BatchPhase,
@@ -44,6 +44,7 @@ from elspeth.contracts.errors import (
     PipelineError,
     ProviderError,
     PurgedError,
+    PurgeMark,
     QuotaError,
     RateLimitedError,
     RefusedError,
@@ -122,6 +123,7 @@ __all__ = [
     "Price",
     "ProviderError",
     "PurgeAction",
+    "PurgeMark",
     "PurgedError",
     "QuotaError",
     "RateLimitedError",
@@ -149,4 +151,5 @@ __all__ = [
     "Word",
     "WrittenBatch",
     "dollars",
+    "iso_time",
 ]

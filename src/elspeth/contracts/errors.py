@@ -37,8 +37,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
+from elspeth.contracts.clock import iso_time
 from elspeth.contracts.enums import PayloadClass
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "OutcomeUnknownError",
     "PipelineError",
     "ProviderError",
+    "PurgeMark",
     "PurgedError",
     "QuotaError",
     "RateLimitedError",
@@ -213,19 +214,32 @@ class MissingTrailError(TrailError):
     exit_code = 2
 
 
-class PurgedError(TrailError):
-    """The bytes were purged, as recorded; ``at`` is microseconds since the epoch, ``payload_class`` what was purged."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurgeMark:
+    """What stands in the place of purged bytes; ``at`` is microseconds since the epoch. ``str()`` is for people."""
 
-    def __init__(self, what: str, *, at: int, who: str, why: str, payload_class: PayloadClass) -> None:
-        day = datetime.fromtimestamp(at // 1_000_000, UTC).date().isoformat()
+    at: int
+    by: str
+    why: str
+    payload_class: PayloadClass
+
+    def __str__(self) -> str:
+        return f"purged on {iso_time(self.at)[:10]} by {self.by}: {self.why}"
+
+    def as_json(self) -> dict[str, str]:
+        """The shape of ``"purged"`` in JSON."""
+        return {"at": iso_time(self.at), "by": self.by, "why": self.why, "class": self.payload_class.word}
+
+
+class PurgedError(TrailError):
+    """The bytes were purged, as recorded; ``mark`` says when, by whom and why."""
+
+    def __init__(self, what: str, mark: PurgeMark) -> None:
         super().__init__(
-            f"{what}: purged on {day} by {who}: {why}",
+            f"{what}: {mark}",
             hint="The bytes are gone for good. Their hashes are kept, and prove a copy that somebody else has.",
         )
-        self.at = at
-        self.who = who
-        self.why = why
-        self.payload_class = payload_class
+        self.mark = mark
 
 
 class NoteError(ElspethError):

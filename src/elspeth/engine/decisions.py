@@ -8,6 +8,7 @@ be found out, since its rows are then paid for again.
 from __future__ import annotations
 
 import getpass
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,8 +53,12 @@ def take_decisions(
 
 
 def person() -> str:
-    """Who decides: the user of this process, on this machine."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    """Who decides: the user of this process, on this machine; by number where the user has no name."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # the one before Python 3.13, the other since
+        user = f"uid-{os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
 
 
 def _undecided(batches: Batches, number: int) -> Batch:

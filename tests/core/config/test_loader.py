@@ -42,7 +42,7 @@ sinks:
   bad: {plugin: jsonl, options: {path: "out/{run}/bad.jsonl"}}
 output: done
 landscape: {url: "sqlite:///trail/audit.db"}
-payloads: {path: trail/payloads}
+payloads: {path: trail/payloads, retention_days: 90}
 limits: {max_error_rate: 0.02}
 retry: {max_attempts: 3, initial_seconds: 2, max_seconds: 60}
 """
@@ -69,7 +69,7 @@ def test_a_good_file_becomes_a_pipeline(folder: Any) -> None:
     assert risk.routes == {"true": "urgent", "false": "next"}
     assert list(pipeline.sinks) == ["done", "urgent", "bad"]
     assert pipeline.landscape.path == f"{here}/trail/audit.db"
-    assert pipeline.payloads.path == f"{here}/trail/payloads"
+    assert (pipeline.payloads.path, pipeline.payloads.retention_days) == (f"{here}/trail/payloads", 90)
     assert (pipeline.limits.max_error_rate, pipeline.retry.max_attempts) == (0.02, 3)
     assert [node.name for node in pipeline.graph.nodes] == ["source", "ask", "risk", "done", "urgent", "bad"]
 
@@ -224,7 +224,6 @@ def test_a_templates_error_is_placed_inside_its_block(folder: Any, with_options:
 @pytest.mark.parametrize(
     ("section", "key"),
     [
-        ("payloads: {path: p, retention_days: 9}", "retention_days"),
         ("steps: [{name: s, fork: [a, b]}]", "fork"),
         ("steps: [{name: s, coalesce: {branches: [a]}}]", "coalesce"),
         ("steps: [{name: s, plugin: rename, collect: {count: 3}}]", "collect"),

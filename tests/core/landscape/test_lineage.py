@@ -11,10 +11,12 @@ import pytest
 from tests.conftest import Serve
 from tests.engine.workbench import Project, ask
 
-from elspeth.contracts import MissingTrailError, RunStatus, TrailError
-from elspeth.core.canonical import sha256
-from elspeth.core.landscape import LandscapeReader
+from elspeth.contracts import MissingTrailError, PayloadClass, PurgeAction, RunStatus, TrailError
+from elspeth.core.canonical import compact_json, sha256
+from elspeth.core.landscape import LandscapeReader, Signing, open_journal
 from elspeth.core.landscape.lineage import Lineage
+from elspeth.core.landscape.retention import add_purge
+from elspeth.testing import FakeClock
 
 
 @pytest.fixture
@@ -67,3 +69,39 @@ def test_a_hash_of_another_row_stops_the_explanation(asked: Project, tmp_path: P
         connection.execute("UPDATE batch_members SET line_hash = zeroblob(32) WHERE row_index = 0")
     with pytest.raises(TrailError, match="row 0"):
         explain(asked, 0)
+
+
+def purge(bench: Project, payload_class: PayloadClass) -> None:
+    with LandscapeReader(bench.database) as reader:
+        run = reader.run("latest")
+        journal = open_journal(reader, run, clock=FakeClock(), signing=Signing.throwaway(bench.database))
+        add_purge(journal, PurgeAction.PURGING, who="ana@host", why="90 days", payload_class=payload_class)
+        journal.commit_durably()
+        journal.close()
+
+
+def test_without_the_rows_prompts_and_replies_are_still_shown(asked: Project) -> None:
+    before = explain(asked, 1)
+    purge(asked, PayloadClass.ROWS)
+    after = explain(asked, 1)
+    mark = {"at": "2024-01-01T00:00:00.000000Z", "by": "ana@host", "why": "90 days", "class": "rows"}
+    (one,), (other,) = before["steps"], after["steps"]  # type: ignore[misc]
+    assert [mark] == after["purged"]
+    assert (None, None, mark) == (other["input"], other["output"], other["purged"])
+    assert one["attempts"] == other["attempts"]
+    assert [sha256(compact_json(one[side]).encode()).hex() for side in ("input", "output")] == [
+        other["input_hash"],
+        other["output_hash"],
+    ]
+
+
+def test_without_the_files_the_rows_fields_are_still_shown(asked: Project) -> None:
+    (one,) = explain(asked, 1)["steps"]  # type: ignore[misc]
+    purge(asked, PayloadClass.FILES)
+    (other,) = explain(asked, 1)["steps"]  # type: ignore[misc]
+    assert (one["input"], one["output"]) == (other["input"], other["output"])
+    assert "purged" not in other
+    for before, after in zip(one["attempts"], other["attempts"], strict=True):
+        for part in ("request", "reply"):
+            assert "files" == after[part].pop("purged")["class"]
+            assert {**before[part], "line": None} == after[part]

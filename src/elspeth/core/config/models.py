@@ -143,11 +143,13 @@ class LandscapeSection(Options):
 
 
 class PayloadsSection(Options):
-    """``payloads``: where the verbatim bytes are kept. Without ``path`` beside the database."""
+    """``payloads``: where the verbatim bytes are kept, and for how long.
 
-    not_yet: ClassVar[frozenset[str]] = frozenset({"retention_days"})
+    Without ``path`` beside the database. After ``retention_days`` `elspeth purge` takes them; nothing goes by itself.
+    """
 
     path: FolderPath | None = None
+    retention_days: int | None = Field(default=None, ge=1, le=36_500)
 
 
 class LimitsSection(Options):

@@ -18,7 +18,7 @@ from enum import Enum
 from itertools import islice
 from typing import Any, NamedTuple
 
-from elspeth.contracts import TrailError
+from elspeth.contracts import PurgedError, TrailError
 from elspeth.core.canonical import compact_json
 from elspeth.core.landscape.pairing import Pair, pairs
 from elspeth.core.landscape.reader import LandscapeReader, Payloads, RowSource, RunHeader
@@ -33,11 +33,13 @@ _ABSENT = object()
 class AspectKind(Enum):
     """In what two rows may differ; the value is the word in JSON.
 
-    ``record``: the source record is a row in one run only, or in none and has other raw bytes.
+    ``record``: the source record is a row in one run only, or in none and has other raw bytes. ``bytes``: the
+    hashes differ, and in which fields is not known, since the bytes of one are purged.
     """
 
     FIELD = "field"
     FIELD_ORDER = "field_order"
+    BYTES = "bytes"
     RECORD = "record"
     ROUTE = "route"
     OUTCOME = "outcome"
@@ -148,7 +150,11 @@ class Comparer:
             yield Aspect(AspectKind.FAILURE)
 
     def _differing_fields(self, first: Standing, second: Standing) -> Iterator[Aspect]:
-        one, other = self.a.fields(first), self.b.fields(second)
+        try:
+            one, other = self.a.fields(first), self.b.fields(second)
+        except PurgedError:
+            yield Aspect(AspectKind.BYTES)
+            return
         names = [name for name in {**one, **other} if is_other(one.get(name, _ABSENT), other.get(name, _ABSENT))]
         yield from (Aspect(AspectKind.FIELD, name) for name in names)
         if not names:

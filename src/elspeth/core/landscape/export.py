@@ -4,6 +4,7 @@
     {"table": "run_events", ..., "commit_no": 0}  then commit by commit, within one in the order of
     {"table": "rows", ..., "commit_no": 0}        docs/audit-format.md, within a table by its key
     {"payload": "rows.zst", "start": 0, ...}      then the content of each segment, frame by frame
+    {"payload": "calls.zst", "purged": {...}}     or that it was purged
 
 Columns keep their names and their order. Numbers of a vocabulary become words, bytes
 become hexadecimal digits. A column of JSON is put in as it is stored, byte for byte, so
@@ -21,10 +22,11 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from elspeth.contracts import TrailError
+from elspeth.contracts import PayloadClass, TrailError
 from elspeth.core.canonical import compact_json, sha256
 from elspeth.core.landscape.extents import SEGMENT_EXTENT, extents_of, first_wrong_extent
 from elspeth.core.landscape.reader import LandscapeReader, RunHeader, read_word
+from elspeth.core.landscape.retention import keeping_of
 from elspeth.core.landscape.schema import TABLES, Column, Table, table
 from elspeth.core.payloads import Frame, SegmentReader
 
@@ -55,13 +57,18 @@ def record_lines(reader: LandscapeReader, run: RunHeader) -> Iterator[str]:
 
 
 def payload_lines(reader: LandscapeReader, run: RunHeader) -> Iterator[str]:
-    """The content of every segment, a line a frame: text where it is UTF-8, else base64.
+    """The content of every segment, a line a frame: text where it is UTF-8, else base64. Of a purged one, a mark.
 
     Before the first line of a segment its stored bytes are checked against the extents that the commits recorded.
     """
-    for segment_no, name in reader.query(
-        "SELECT segment_no, name FROM segments WHERE run_no = ? ORDER BY segment_no", run.run_no
+    marks = {mark.payload_class: mark for mark in keeping_of(reader, run).marks}
+    for segment_no, name, number in reader.query(
+        "SELECT segment_no, name, class FROM segments WHERE run_no = ? ORDER BY segment_no", run.run_no
     ):
+        mark = marks.get(read_word(PayloadClass, number, f"segments {run.run_no}/{segment_no}"))
+        if mark is not None:
+            yield compact_json({"payload": name, "segment_no": segment_no, "purged": mark.as_json()})
+            continue
         _check_extents(reader, run, segment_no, name)
         frames = reader.stream(
             "SELECT start, size, stored_start, stored_size, first_row, last_row FROM frames "

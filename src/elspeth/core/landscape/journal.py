@@ -97,8 +97,11 @@ class Journal:
         columns["commit_no"] = self.commit_no
         self.gathered.records.setdefault(name, []).append(tuple(columns[column] for column in entry.column_names))
 
-    def commit(self) -> None:
-        """Hands everything gathered to the trail's thread; at most one commit is in flight."""
+    def commit(self, *, seal: str | None = None) -> None:
+        """Hands everything gathered to the trail's thread; at most one commit is in flight.
+
+        Seals it with ``seal`` as the reason, or without one when a seal is due.
+        """
         self._writer.drain()
         self.payloads.cut_all()
         now = self.clock.now_us()
@@ -117,7 +120,9 @@ class Journal:
         self.gathered = Gathered()
         self._writer.submit(self._in_place(commit.store))
         self.payloads.close_finished()
-        if now - self._sealed_at >= _SEAL_EVERY_US:
+        if seal is not None:
+            self.seal(seal)
+        elif now - self._sealed_at >= _SEAL_EVERY_US:
             self.seal("opened" if self._sealed_at == 0 else "minute")
 
     def seal(self, reason: str) -> None:
@@ -140,9 +145,9 @@ class Journal:
         outcomes.update(self.gathered.outcomes.counts())
         return {"outcomes": [[*kind, rows] for kind, rows in outcomes.items()]} if outcomes else {}
 
-    def commit_durably(self) -> None:
+    def commit_durably(self, *, seal: str | None = None) -> None:
         """Commits and waits until it is on the disk."""
-        self.commit()
+        self.commit(seal=seal)
         self.drain()
 
     def drain(self) -> None:

@@ -5,6 +5,7 @@
 
 It reads the row's own records and the few frames that hold its bytes, so it costs the
 same in a run of millions. Nothing is recomputed: what is shown is what was recorded.
+In the place of purged bytes stands null, and ``purged`` beside their hash.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from elspeth.contracts import FileRole, MissingTrailError, NodeKind, Outcome, StateStatus, TrailError
+from elspeth.contracts import FileRole, MissingTrailError, NodeKind, Outcome, PurgedError, StateStatus, TrailError
 from elspeth.core.canonical import sha256
 from elspeth.core.expressions import Expression
 from elspeth.core.landscape.reader import LandscapeReader, Payloads, RunHeader, read_word
+from elspeth.core.landscape.retention import keeping_of
 from elspeth.core.landscape.rows import TrailRow, TrailRows, TrailState
 
 __all__ = ["Lineage"]
@@ -64,6 +66,7 @@ class Lineage:
             "run": self._run.run_id,
             "pipeline": self._run.pipeline,
             "simulated": self._reader.is_simulated(self._run),
+            "purged": [mark.as_json() for mark in keeping_of(self._reader, self._run).marks],
             "row": self._source_row(row, key),
             "steps": list(self._steps(row)),
             "outcomes": self._outcomes(index),
@@ -78,15 +81,20 @@ class Lineage:
         known = self._key(row.index) if key is None else key
         shown: dict[str, Any] = {"index": row.index, "line": row.line, "key": known}
         if row.is_rejected:
-            raw = self._rows.raw(row)
             error = row.states[0].error
             shown["data"] = None
-            shown["raw"] = _text(raw)
+            try:
+                shown["raw"] = _text(self._rows.raw(row))
+            except PurgedError as purged:
+                shown |= {"raw": None, "purged": purged.mark.as_json()}
             shown["error"] = {"code": error.get("code"), "message": error.get("message")}
             if "detail" in error:
                 shown["error"]["detail"] = error["detail"]
         else:
-            shown["data"] = self._value(row, (0, row.data_hash, row.commit_no))
+            try:
+                shown["data"] = self._value(row, (0, row.data_hash, row.commit_no))
+            except PurgedError as purged:
+                shown |= {"data": None, "purged": purged.mark.as_json()}
         shown["hash"] = row.data_hash.hex()
         return shown
 
@@ -106,33 +114,36 @@ class Lineage:
                 yield self._step(row, state, attempts.pop(state.node_no, []))
         for node_no, waiting in attempts.items():
             name, _, plugin, _ = self._nodes[node_no]
-            yield {
+            shown = {
                 "name": name,
                 "plugin": plugin,
                 "status": "waiting",
-                "input": self._value(row, row.version_before(node_no)),
-                "output": None,
-                "attempts": waiting,
+                **self._values(row, node_no, has_output=False),
             }
+            yield {**shown, "attempts": waiting}
 
     def _step(self, row: TrailRow, state: TrailState, attempts: list[dict[str, Any]]) -> dict[str, Any]:
         name, kind, plugin, expression = self._nodes[state.node_no]
-        before = self._value(row, row.version_before(state.node_no))
-        shown: dict[str, Any] = {"name": name, "plugin": plugin or "gate", "status": state.status.word, "input": before}
+        shown: dict[str, Any] = {"name": name, "plugin": plugin or "gate", "status": state.status.word}
+        shown |= self._values(row, state.node_no, has_output=state.status is not StateStatus.FAILED)
         if state.status is StateStatus.FAILED:
-            shown["output"] = None
             shown["error"] = state.error
-        else:
-            shown["output"] = self._value(row, row.version_before(state.node_no + 1))
         if kind is NodeKind.GATE and expression is not None:
-            shown["gate"] = {
-                "expression": expression,
-                "values": Expression.parse(expression).values(before),
-                "route": state.route,
-            }
+            before = shown["input"]
+            values = None if before is None else Expression.parse(expression).values(before)
+            shown["gate"] = {"expression": expression, "values": values, "route": state.route}
         if attempts:
             shown["attempts"] = attempts
         return shown
+
+    def _values(self, row: TrailRow, node_no: int, *, has_output: bool) -> dict[str, Any]:
+        """What a row was before and after a node; hashes and the mark of the purge where the bytes are gone."""
+        before, after = row.version_before(node_no), row.version_before(node_no + 1)
+        try:
+            return {"input": self._value(row, before), "output": self._value(row, after) if has_output else None}
+        except PurgedError as purged:
+            hashes = {"input_hash": before[1].hex(), "output_hash": after[1].hex() if has_output else None}
+            return {"input": None, "output": None, **hashes, "purged": purged.mark.as_json()}
 
     def _value(self, row: TrailRow, version: tuple[int, bytes, int]) -> dict[str, Any]:
         """A version of the row, found by its hash and so checked."""
@@ -160,15 +171,17 @@ class Lineage:
                 batch_no,
             ):
                 word = read_word(FileRole, role, f"batch_members {self._run.run_no}/{index}/{batch_no}")
-                line = self._payloads.segment(segment_no).read(start, length)
-                if sha256(line) != line_hash:
-                    raise TrailError(f"the {word.word} line of row {index} in batch {batch_no} does not have its hash")
-                shown["request" if word is FileRole.REQUEST else "reply"] = {
-                    "file": word.word,
-                    "file_line": position + 1,
-                    "sha256": line_hash.hex(),
-                    "line": _text(line),
-                }
+                part = {"file": word.word, "file_line": position + 1, "sha256": line_hash.hex()}
+                try:
+                    line = self._payloads.segment(segment_no).read(start, length)
+                except PurgedError as purged:
+                    part |= {"line": None, "purged": purged.mark.as_json()}
+                else:
+                    if sha256(line) != line_hash:
+                        place = f"the {word.word} line of row {index} in batch {batch_no}"
+                        raise TrailError(f"{place} does not have its hash")
+                    part["line"] = _text(line)
+                shown["request" if word is FileRole.REQUEST else "reply"] = part
             shown["call_ids"] = self._calls_of(batch_no)
             shown["error"] = None
             found.setdefault(node_no, []).append(shown)

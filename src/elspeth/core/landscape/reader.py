@@ -15,7 +15,19 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
-from elspeth.contracts import BodyRef, MissingTrailError, Price, PurgedError, RunStatus, TrailError, UsageError, Word
+from elspeth.contracts import (
+    BodyRef,
+    MissingTrailError,
+    PayloadClass,
+    Price,
+    PurgeAction,
+    PurgedError,
+    PurgeMark,
+    RunStatus,
+    TrailError,
+    UsageError,
+    Word,
+)
 from elspeth.core.canonical import sha256
 from elspeth.core.landscape.database import connect_reader
 from elspeth.core.payloads import Frame, SegmentReader, parse_reference
@@ -249,7 +261,10 @@ def read_json(text: str | None, place: str) -> dict[str, Any]:
 
 
 class Payloads:
-    """Reads the payloads of one run back and checks every hash."""
+    """Reads the payloads of one run back and checks every hash.
+
+    What belongs to a class that was purged raises `PurgedError`, from the moment on at which the purge was begun.
+    """
 
     def __init__(self, reader: LandscapeReader, run: RunHeader) -> None:
         self._reader = reader
@@ -276,12 +291,22 @@ class Payloads:
         """The reader of one segment."""
         if segment_no not in self._segments:
             found = self._reader.query(
-                "SELECT name FROM segments WHERE run_no = ? AND segment_no = ?", self._run.run_no, segment_no
+                "SELECT s.name, s.class, p.at, p.who, p.why FROM segments s LEFT JOIN purges p "
+                "ON p.run_no = s.run_no AND p.class = s.class AND p.action = ?3 "
+                "WHERE s.run_no = ?1 AND s.segment_no = ?2 ORDER BY p.event_no LIMIT 1",
+                self._run.run_no,
+                segment_no,
+                PurgeAction.PURGING.value,
             )
             if not found:
                 raise TrailError(f"run {self._run.run_id} has no payload segment {segment_no}")
+            name, payload_class, purged_at, who, why = found[0]
+            if purged_at is not None:
+                kind = read_word(PayloadClass, payload_class, f"segments {self._run.run_no}/{segment_no}")
+                mark = PurgeMark(at=purged_at, by=who, why=why, payload_class=kind)
+                raise PurgedError(f"payload segment {name} of run {self._run.run_id}", mark)
             self._segments[segment_no] = SegmentReader(
-                self._run.payload_folder / str(found[0][0]), lambda start: self._frames(segment_no, start)
+                self._run.payload_folder / str(name), lambda start: self._frames(segment_no, start)
             )
         return self._segments[segment_no]
 

@@ -19,10 +19,9 @@ import os
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-from elspeth.contracts import RunError, TrailError
+from elspeth.contracts import RunError, TrailError, iso_time
 from elspeth.core.landscape.leaves import commit_leaf
 from elspeth.core.landscape.reader import LandscapeReader, RunHeader
 from elspeth.core.merkle import CompactTree
@@ -56,8 +55,7 @@ def origin_of(run_id: str) -> str:
 
 def seal_text(*, run_id: str, tree_size: int, root: bytes, at: int, reason: str) -> str:
     """The text that is signed; ``at`` in microseconds since the epoch."""
-    time = datetime.fromtimestamp(at // 1_000_000, UTC).replace(microsecond=at % 1_000_000)
-    extensions = (f"at {time.isoformat(timespec='microseconds').replace('+00:00', 'Z')}", f"reason {reason}")
+    extensions = (f"at {iso_time(at)}", f"reason {reason}")
     return encode_checkpoint(Checkpoint(origin=origin_of(run_id), size=tree_size, root=root, extensions=extensions))
 
 

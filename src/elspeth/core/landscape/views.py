@@ -10,6 +10,7 @@ from elspeth.contracts.enums import (
     BatchPhase,
     CallStatus,
     Outcome,
+    PurgeAction,
     RunStatus,
     StateStatus,
 )
@@ -73,13 +74,18 @@ _ENDED_AT = (
     f"({RunStatus.FAILED.value}, {RunStatus.COMPLETED.value}) ORDER BY e.event_no DESC LIMIT 1)"
 )
 
+_GRADE = (
+    "CASE WHEN EXISTS (SELECT 1 FROM purges p WHERE p.run_no = r.run_no "
+    f"AND p.action = {PurgeAction.PURGING.value}) THEN 'attributable' ELSE 'replayable' END"
+)
+
 VIEWS: dict[str, str] = {
     "v_runs": f"""
         SELECT r.run_id, r.pipeline, {_words(_run_event("status"), RunStatus)} AS status,
                {_iso("r.started_at")} AS started_at,
                CASE WHEN {_run_event("status")} IN ({RunStatus.FAILED.value}, {RunStatus.COMPLETED.value})
                     THEN {_iso(_ENDED_AT)} END AS ended_at,
-               r.mode, 'replayable' AS grade
+               r.mode, {_GRADE} AS grade
         FROM runs r""",
     "v_rows": f"""
         SELECT r.run_id, d.row_index, d.line, {_hex("d.data_hash")} AS data_hash,
