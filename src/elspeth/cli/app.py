@@ -20,6 +20,7 @@ from elspeth.cli import (
     replay_commands,
     run_commands,
     start_commands,
+    timestamp_commands,
     trail_commands,
     verify_commands,
 )
@@ -55,6 +56,7 @@ def build_app() -> typer.Typer:
     verify_commands.register(app)
     key_commands.register(app)
     replay_commands.register(app)
+    timestamp_commands.register(app)
     return app
 
 
