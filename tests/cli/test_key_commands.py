@@ -61,3 +61,9 @@ def test_a_line_that_is_no_key_ends_the_command(folder: Path) -> None:
     assert isinstance(failed.exception, KeyFileError)
     assert f"{folder}/known_keys:1: this is not a key" == failed.exception.message
     assert "" == failed.stdout
+
+
+def test_that_no_key_was_rotated_is_said_beside_an_empty_result(folder: Path) -> None:
+    told = keys("rotations")
+
+    assert (0, "", True) == (told.exit_code, told.stdout, "no key was rotated here" in told.stderr)

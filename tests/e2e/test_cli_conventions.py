@@ -13,7 +13,8 @@ from tests.e2e.project import ELSPETH, Project, ended, tickets
 from tests.e2e.small_run import SmallRun
 
 COMMANDS = ["init", "demo", "validate", "plan", "graph", "run", "resume", "status", "runs", "explain", "diff", "calls",
-            "call", "payload", "export", "plugins", "schema", "simulate", "keys"]  # fmt: skip
+            "call", "payload", "export", "plugins", "schema", "simulate", "keys", "verify", "replay",
+            "timestamp"]  # fmt: skip
 
 
 def test_help_lists_every_command(project: Project) -> None:

@@ -159,3 +159,36 @@ def test_the_seals_of_a_run_convince_a_program_that_is_not_ours(project: Project
     with pytest.raises(metamorphic_log.VerifyError):
         metamorphic_log.checkpoint_verify(notes[-1], [other])
     assert VerifierKey.parse(line).name in project("verify", "latest").out
+
+
+def test_the_first_key_is_enough_to_verify_what_its_successor_sealed(project: Project, tmp_path: Path) -> None:
+    first = tmp_path / "first.txt"
+    first.write_text(project("keys", "show").out)
+    project.write("pipeline.yaml", PIPELINE)
+    project.write("fruit.csv", "id,name\n1,apple\n2,fig\n")
+    project("run", "pipeline.yaml")
+    rotation = project("keys", "rotate", "--yes", "--json").json()
+    project("run", "pipeline.yaml")
+    old, new = rotation["old"]["name"], rotation["new"]["verifier"]
+
+    own = project("verify", "--all", "--key", first).out
+    assert "sealed by the key that was brought" in own
+    words = f"{old} named {rotation['new']['name']} its successor on {rotation['day']}"
+    assert f"   anchor: the key {new}: {words}\n" in own
+
+    statements, elsewhere = tmp_path / "statements.txt", {"HOME": str(tmp_path / "elsewhere")}
+    statements.write_text(project("keys", "rotations").out)
+    alone = project("verify", "latest", "--key", first, code=1, env=elsewhere)
+    assert f"it is signed by {rotation['new']['name']}, whose key is not among those that were brought" in alone.out
+    assert own == project("verify", "--all", "--key", first, "--rotations", statements, env=elsewhere).out
+
+
+def test_the_statements_of_rotations_are_printed_as_they_are_kept(project: Project, folder: Path) -> None:
+    old = project("keys", "show").out.strip()
+    new = project("keys", "rotate", "--yes").out.strip()
+    kept = (folder / "rotations").read_text()
+
+    assert kept == project("keys", "rotations").out
+    (entry,) = project("keys", "rotations", "--json").json()["rotations"]
+    assert (old, new, kept) == (entry["old"], entry["new"], entry["statement"])
+    assert entry["day"] in kept

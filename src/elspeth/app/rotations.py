@@ -20,7 +20,7 @@ from typing import Final
 from elspeth.contracts import NoteError
 from elspeth.core.notes import SigningKey, VerifierKey, parse_note, split_notes
 
-__all__ = ["Rotation", "read_rotations", "state_rotation"]
+__all__ = ["Rotation", "read_rotation", "read_rotations", "state_rotation"]
 
 _HEAD: Final = "elspeth key rotation v1"
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
@@ -46,15 +46,26 @@ def read_rotations(text: str, keys: Iterable[VerifierKey]) -> list[Rotation]:
     Raises `NoteError` for a note that is no such statement, or that nobody of ``keys`` signed.
     """
     known = list(keys)
-    return [_rotation(note, known) for note in split_notes(text)]
+    rotations = []
+    for statement in split_notes(text):
+        rotation = read_rotation(statement, known)
+        if rotation is None:
+            raise NoteError("no known key signed this statement of a rotation")
+        rotations.append(rotation)
+    return rotations
 
 
-def _rotation(text: str, keys: list[VerifierKey]) -> Rotation:
-    note = parse_note(text)
+def read_rotation(statement: str, keys: Iterable[VerifierKey]) -> Rotation | None:
+    """The rotation that one note states, None when it bears no signature by one of ``keys``.
+
+    Raises `NoteError` for a note that is no such statement, or whose signature does not fit, and
+    `KeyFileError` for a successor that is no key.
+    """
+    note = parse_note(statement)
     signer = note.signed_by(keys)
     head, *lines = note.text.split("\n")
     if signer is None:
-        raise NoteError("no known key signed this statement of a rotation")
+        return None
     if head != _HEAD or len(lines) != 3 or not _DAY.fullmatch(lines[1]):
         raise NoteError("this is not a statement of a rotation")
     return Rotation(signer, VerifierKey.parse(lines[0]), lines[1])

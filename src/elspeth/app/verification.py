@@ -8,11 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from elspeth.app.keys import known_keys
+from elspeth.app.key_files import read_public
+from elspeth.app.keys import KeyPlace, known_keys
+from elspeth.app.succession import Statements, Succession, follow
 from elspeth.contracts import MissingTrailError, NoteError, TrailError, UsageError
 from elspeth.core.landscape import LandscapeReader, RunHeader, SealFolder
+from elspeth.core.landscape.timestamp_files import timestamp_files
 from elspeth.core.landscape.verify import Brought, Finding, Report, Strength, stray_records, verify_run
 from elspeth.core.notes import VerifierKey, parse_checkpoint, parse_note, split_notes
+from elspeth.core.timestamps import TrustedAuthorities
 
 __all__ = ["Verification", "read_brought", "verify_all", "verify_one"]
 
@@ -46,12 +50,32 @@ class Verification:
         }
 
 
-def read_brought(keys: Sequence[Path], checkpoints: Sequence[Path], environ: Mapping[str, str]) -> Brought:
-    """What a verifier brought, out of files; raises `UsageError` for a file that holds something else."""
+def read_brought(
+    keys: Sequence[Path],
+    checkpoints: Sequence[Path],
+    environ: Mapping[str, str],
+    *,
+    rotations: Sequence[Path] = (),
+    tsa_certificates: Sequence[Path] = (),
+) -> Brought:
+    """What a verifier brought, out of files; raises `UsageError` for a file that holds something else.
+
+    Statements of rotations that this machine keeps count like brought ones: each is signed by the key before.
+    """
+    if rotations and not keys:
+        raise UsageError(
+            "statements of rotations lead on from a key, and none was brought",
+            hint="Bring the key that you know with --key too.",
+        )
+    brought, known = [key for path in keys for key in _keys_in(path)], known_keys(environ)
+    succession = _succession(brought, known, rotations, environ) if brought else Succession()
     return Brought(
-        keys=[key for path in keys for key in _keys_in(path)],
+        keys=brought,
         checkpoints=[note for path in checkpoints for note in _checkpoints_in(path)],
-        known_keys=known_keys(environ),
+        known_keys=known,
+        successors=succession.chains,
+        doubts=succession.doubts,
+        authorities=_authorities_in(tsa_certificates) if tsa_certificates else None,
     )
 
 
@@ -59,7 +83,7 @@ def verify_one(
     reader: LandscapeReader, reference: str, *, brought: Brought, on_report: Callable[[Report], None]
 ) -> Verification:
     """Verifies the run that ``latest``, an id or a prefix names; ``on_report`` hears of it as soon as it is done."""
-    verification = Verification()
+    verification = Verification(findings=[*brought.doubts])
     _verify(reader, lambda: reader.run(reference), reference, verification, brought, on_report)
     return verification
 
@@ -67,7 +91,12 @@ def verify_one(
 def verify_all(reader: LandscapeReader, *, brought: Brought, on_report: Callable[[Report], None]) -> Verification:
     """Verifies every run, and that none is missing: not among the numbers, the seals' files and what was brought."""
     numbers = dict(reader.query("SELECT run_no, run_id FROM runs ORDER BY run_no"))
-    findings = [*_gaps(numbers), *stray_records(reader, numbers), *_missing(reader, set(numbers.values()), brought)]
+    findings = [
+        *brought.doubts,
+        *_gaps(numbers),
+        *stray_records(reader, numbers),
+        *_missing(reader, set(numbers.values()), brought),
+    ]
     verification = Verification(findings=findings)
     for number in numbers:
         _verify(reader, partial(reader.run_numbered, number), str(number), verification, brought, on_report)
@@ -82,7 +111,7 @@ def _gaps(numbers: Mapping[int, str]) -> Iterator[Finding]:
 
 
 def _missing(reader: LandscapeReader, known: Set[str], brought: Brought) -> Iterator[Finding]:
-    for run_id in SealFolder.beside(reader.database).run_ids():
+    for run_id in _sealed_runs(SealFolder.beside(reader.database)):
         if run_id not in known:
             yield Finding("runs", run_id, "the run was sealed, and is not in the database")
     brought_of = [parse_checkpoint(parse_note(note).text).origin for note in brought.checkpoints]
@@ -110,6 +139,26 @@ def _verify(
     report = verify_run(reader, run, brought=brought, folder=SealFolder.beside(reader.database))
     verification.reports.append(report)
     on_report(report)
+
+
+def _sealed_runs(folder: SealFolder) -> list[str]:
+    """The runs of which a seal or the timestamp of one is there."""
+    return sorted({*folder.run_ids(), *(run_id for run_id, _, _ in timestamp_files(folder))})
+
+
+def _succession(
+    brought: Sequence[VerifierKey], known: Sequence[VerifierKey], rotations: Sequence[Path], environ: Mapping[str, str]
+) -> Succession:
+    own = KeyPlace.of(environ).rotations_file
+    files = [Statements(path.name, _text_of(path)) for path in rotations]
+    return follow(brought, [Statements(str(own), read_public(own)), *files], known=known)
+
+
+def _authorities_in(paths: Sequence[Path]) -> TrustedAuthorities:
+    try:
+        return TrustedAuthorities.parse(*map(Path.read_bytes, paths))
+    except OSError as error:
+        raise UsageError(f"{error.filename} cannot be read: {error.strerror or error}") from error
 
 
 def _keys_in(path: Path) -> list[VerifierKey]:

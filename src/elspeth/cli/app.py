@@ -21,6 +21,7 @@ from elspeth.cli import (
     retention_commands,
     run_commands,
     start_commands,
+    timestamp_commands,
     trail_commands,
     verify_commands,
 )
@@ -57,6 +58,7 @@ def build_app() -> typer.Typer:
     key_commands.register(app)
     replay_commands.register(app)
     retention_commands.register(app)
+    timestamp_commands.register(app)
     return app
 
 

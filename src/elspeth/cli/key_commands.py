@@ -1,4 +1,4 @@
-"""The commands ``keys show`` and ``keys rotate``."""
+"""The commands ``keys show``, ``keys rotate`` and ``keys rotations``."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
     keys = typer.Typer(help="The key that signs seals here, and the keys before it.", no_args_is_help=True)
     keys.command("show")(show)
     keys.command("rotate")(rotate)
+    keys.command("rotations")(rotations)
     app.add_typer(keys, name="keys")
 
 
@@ -76,6 +77,31 @@ def rotate(
     note(f"{rotation.old.name} is removed; its verifier line stays in {place.known_file}")
     note(f"{rotation.old.name} names {rotation.new.name} as its successor in {place.rotations_file}")
     note("Give the new verifier line, and that statement, to whoever checks your runs.")
+
+
+def rotations(json: JsonOption = False) -> None:
+    """Print what each old key said of its successor, for whoever has an old verifier line.
+
+    elspeth verify takes it with --rotations.
+    """
+    from elspeth.app.key_files import read_public
+    from elspeth.app.keys import KeyPlace
+    from elspeth.core.notes import split_notes
+
+    place = KeyPlace.of(os.environ)
+    found = place.rotations()
+    statements = split_notes(read_public(place.rotations_file))
+    if json:
+        entries = [
+            {"day": one.day, "old": one.old.encode(), "new": one.new.encode(), "statement": statement}
+            for one, statement in zip(found, statements, strict=True)
+        ]
+        print_json({"schema_version": 1, "path": str(place.rotations_file), "rotations": entries})
+        return
+    if statements:
+        print_text("".join(statements).removesuffix("\n"))
+    else:
+        note(f"no key was rotated here: {place.rotations_file} does not exist or is empty")
 
 
 def _say_what_rotate_does(place: KeyPlace, json: bool) -> None:

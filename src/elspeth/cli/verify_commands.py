@@ -29,7 +29,7 @@ _WORDS = {
         "sealed. Its holder can have."
     ),
     "anchored": (
-        "verified, and anchored: what the checkpoint that was brought tells of has not changed since it was signed."
+        "verified, and anchored: what the checkpoint or timestamp above tells of has not changed since it was signed."
     ),
 }
 
@@ -48,6 +48,14 @@ def verify(
     checkpoint: Annotated[
         list[Path] | None, typer.Option("--checkpoint", metavar="FILE", help="Seals that you kept elsewhere.")
     ] = None,
+    rotations: Annotated[
+        list[Path] | None,
+        typer.Option("--rotations", metavar="FILE", help="What old keys said of their successors."),
+    ] = None,
+    tsa_certificate: Annotated[
+        list[Path] | None,
+        typer.Option("--tsa-certificate", metavar="FILE", help="Roots (PEM) of time-stamping authorities you trust."),
+    ] = None,
     db: DbOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -56,7 +64,9 @@ def verify(
 
     if everything and run != "latest":
         raise UsageError("verify takes a run or --all, not both")
-    brought = read_brought(key or (), checkpoint or (), os.environ)
+    brought = read_brought(
+        key or (), checkpoint or (), os.environ, rotations=rotations or (), tsa_certificates=tsa_certificate or ()
+    )
 
     def show(report: Report) -> None:
         if not json:

@@ -19,6 +19,7 @@
     │   ├── MissingTrailError   there is no such database, run, call or payload         exit 2
     │   └── PurgedError         the bytes were purged; their hashes are still there
     ├── NoteError               a signed note or checkpoint is malformed or forged      exit 3
+    ├── TimestampError          no timestamp came, or one that does not fit             exit 3
     └── ProviderError           a provider's failure, translated at the boundary
         ├── TransientError      safe to try again later
         │   └── RateLimitedError    with the time after which to try
@@ -67,6 +68,7 @@ __all__ = [
     "SinkError",
     "SourceError",
     "StoppedError",
+    "TimestampError",
     "TrailError",
     "TransientError",
     "UnrecordedCallError",
@@ -244,6 +246,10 @@ class PurgedError(TrailError):
 
 class NoteError(ElspethError):
     """A signed note or checkpoint is malformed, or a signature on it does not fit its text."""
+
+
+class TimestampError(ElspethError):
+    """A time-stamping authority gave no timestamp, or there is one that does not fit what it should stamp."""
 
 
 class ProviderError(ElspethError):

@@ -1,5 +1,6 @@
 """The seam to the outside: recording transport, audit hook, redaction."""
 
+from elspeth.core.calls.authority import MOST_ANSWER_BYTES, ask_authority
 from elspeth.core.calls.client import EnvironmentTransport, recording_client
 from elspeth.core.calls.guard import NetworkGuard, allowed
 from elspeth.core.calls.redaction import MARK, Redactor, StreamRedactor
@@ -8,6 +9,7 @@ from elspeth.core.calls.transport import RecordingTransport
 
 __all__ = [
     "MARK",
+    "MOST_ANSWER_BYTES",
     "CallSource",
     "EnvironmentTransport",
     "NetworkGuard",
@@ -16,6 +18,7 @@ __all__ = [
     "Redactor",
     "StreamRedactor",
     "allowed",
+    "ask_authority",
     "match_key",
     "recording_client",
     "replaying_client",

@@ -38,6 +38,7 @@ from elspeth.core.landscape.verify.sealing import (
     check_tree,
 )
 from elspeth.core.landscape.verify.structure import check_structure
+from elspeth.core.landscape.verify.timestamps import check_timestamps
 
 __all__ = ["verify_run"]
 
@@ -78,6 +79,7 @@ def verify_run(
     def check_all_signatures(step: Step) -> None:
         check_signatures(reader, run, report, step, brought)
         check_brought(reader, run, report, step, tree, brought)
+        check_timestamps(reader, run, report, step, tree, folder, brought.authorities)
 
     def check_the_payloads(step: Step) -> None:
         check_payloads(reader, run, step, purged=purged_classes(reader, run))

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from elspeth.contracts import NoteError, RunStatus, TrailError
 from elspeth.core.landscape.leaves import commit_leaf
 from elspeth.core.landscape.reader import LandscapeReader, RunHeader
 from elspeth.core.landscape.seals import SealFolder, origin_of, seal_text
-from elspeth.core.landscape.verify.findings import Report, Step, Strength
+from elspeth.core.landscape.verify.findings import Finding, Report, Step, Strength
 from elspeth.core.merkle import CompactTree
 from elspeth.core.notes import Checkpoint, VerifierKey, parse_checkpoint, parse_note
+from elspeth.core.timestamps import TrustedAuthorities
 
 __all__ = ["Brought", "RunTree", "check_brought", "check_seals", "check_signatures", "check_tree"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brought:
-    """What a verifier brought: keys and notes that were kept elsewhere; ``known_keys`` are this machine's own."""
+    """What a verifier brought: keys and notes that were kept elsewhere; ``known_keys`` are this machine's own.
+
+    ``successors`` are the keys to which statements lead from those that were brought, with the words that say
+    how; ``doubts`` are what is wrong with such statements. ``authorities`` sign timestamps that are believed.
+    """
 
     keys: Sequence[VerifierKey] = ()
     checkpoints: Sequence[str] = ()
     known_keys: Sequence[VerifierKey] = ()
+    successors: Mapping[VerifierKey, str] = field(default_factory=dict)
+    doubts: Sequence[Finding] = ()
+    authorities: TrustedAuthorities | None = None
 
 
 @dataclass(slots=True)
@@ -86,28 +94,33 @@ def check_seals(reader: LandscapeReader, run: RunHeader, step: Step, tree: RunTr
 
 
 def check_signatures(reader: LandscapeReader, run: RunHeader, report: Report, step: Step, brought: Brought) -> None:
-    """Who signed the seals: the keys that were brought, else those that this machine knows as its own."""
-    keys = brought.keys or brought.known_keys
-    signers: dict[str, int] = {}
+    """Who signed the seals: the keys that were brought or their successors, else those that this machine knows."""
+    keys = [*brought.keys, *brought.successors] or brought.known_keys
+    signers: dict[VerifierKey, int] = {}
     for seal in _seals(reader, run):
         signer = _signer(seal.note, keys, step, "seals", seal.number)
         if signer is not None:
-            signers[signer.encode()] = signers.get(signer.encode(), 0) + 1
+            signers[signer] = signers.get(signer, 0) + 1
     if not keys:
         step.note("nobody's key is known here, so no signature was checked: bring one with --key")
         step.checked = "nothing"
         return
-    step.checked = ", ".join(f"{count:,} by {key.split('+')[0]}" for key, count in signers.items()) or "no seals"
+    step.checked = ", ".join(f"{count:,} by {key.name}" for key, count in signers.items()) or "no seals"
     if brought.keys and signers:
         report.strength = Strength.SIGNED
-        report.anchors += [f"the key {key}" for key in signers]
+        report.anchors += [_key_anchor(key, brought) for key in signers]
+
+
+def _key_anchor(key: VerifierKey, brought: Brought) -> str:
+    chain = brought.successors.get(key)
+    return f"the key {key.encode()}{f': {chain}' if chain else ''}"
 
 
 def check_brought(
     reader: LandscapeReader, run: RunHeader, report: Report, step: Step, tree: RunTree, brought: Brought
 ) -> None:
     """The checkpoints that were brought must be signed, tell of this tree at their size, and be among its seals."""
-    keys = [*brought.keys, *brought.known_keys]
+    keys = [*brought.keys, *brought.successors, *brought.known_keys]
     sealed = {_text_of(run, seal) for seal in _seals(reader, run)} if brought.checkpoints else set()
     for text in brought.checkpoints:
         checkpoint = next(iter(_readable([text], run)), None)
