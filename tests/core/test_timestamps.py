@@ -10,7 +10,8 @@ from datetime import timedelta
 import pytest
 from asn1crypto import tsp
 from cryptography import x509
-from hypothesis import given, settings
+from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.e2e.authority import STAMPED_AT, SUBJECT, Authority, refusal
 
@@ -24,6 +25,7 @@ AUTHORITY = Authority()
 TRUSTED = TrustedAuthorities.parse(AUTHORITY.root_pem)
 QUERY = TimestampQuery.of(MESSAGE)
 ANSWER = AUTHORITY.answer(QUERY.data)
+CERTIFICATE_AT = ANSWER.index(AUTHORITY.certificate.public_bytes(Encoding.DER))
 
 
 def test_a_query_asks_for_the_hash_a_nonce_and_the_certificate() -> None:
@@ -159,6 +161,14 @@ def test_two_certificates_of_one_issuer_and_number_are_refused() -> None:
         TRUSTED.verify(AUTHORITY.answer(QUERY.data, more=(copy,)), MESSAGE)
 
 
+def test_a_subject_cannot_move_the_cursor() -> None:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Stamps\x1b[2J\nof Gda\u0144sk")])
+    odd = Authority(subject=name)
+
+    found = TrustedAuthorities.parse(odd.root_pem).verify(odd.answer(QUERY.data), MESSAGE)
+    assert "CN=Stamps\\x1b[2J\\nof Gda\u0144sk" == found.authority
+
+
 def test_a_root_must_be_brought() -> None:
     with pytest.raises(UsageError, match="lead to no root") as refused:
         TrustedAuthorities.parse(AUTHORITY.certificate_pem)
@@ -176,6 +186,8 @@ def test_without_the_extra_it_is_said_what_to_install(monkeypatch: pytest.Monkey
         assert "pip install 'elspeth[timestamp]'" == refused.value.hint
 
 
+@example(CERTIFICATE_AT + 12, 1)  # another version of certificates
+@example(CERTIFICATE_AT + 15, 128)  # a negative serial number
 @given(st.integers(0, len(ANSWER) - 1), st.integers(1, 255))
 def test_a_changed_answer_says_nothing_else(at: int, change: int) -> None:
     """Some bits are not signed, such as those of the status's encoding. They tell of nothing that is reported."""

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 STAMPED_AT = datetime(2026, 11, 26, 17, 18, 23, tzinfo=UTC)
 SUBJECT = "CN=Stamps of Gdansk,O=Office of Time"
+SUBJECT_NAME = x509.Name.from_rfc4514_string(SUBJECT)
 SHA_256 = algos.DigestAlgorithm({"algorithm": "sha256"})
 
 
@@ -32,10 +33,10 @@ class Authority:
         *,
         usage: x509.ObjectIdentifier = x509.ExtendedKeyUsageOID.TIME_STAMPING,
         is_self_signed: bool = False,
+        subject: x509.Name = SUBJECT_NAME,
     ) -> None:
         root_key = ec.generate_private_key(ec.SECP256R1())
         self.key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name.from_rfc4514_string(SUBJECT)
         root = x509.Name.from_rfc4514_string("CN=Root of Gdansk,O=Office of Time")
         is_root = x509.BasicConstraints(ca=True, path_length=None)
         self.root = _builder(root, root_key, issuer=root).add_extension(is_root, critical=True).sign(root_key, SHA256())

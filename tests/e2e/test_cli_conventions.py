@@ -14,7 +14,7 @@ from tests.e2e.small_run import SmallRun
 
 COMMANDS = ["init", "demo", "validate", "plan", "graph", "run", "resume", "status", "runs", "explain", "diff", "calls",
             "call", "payload", "export", "plugins", "schema", "simulate", "keys", "verify", "replay",
-            "timestamp"]  # fmt: skip
+            "timestamp", "hold", "purge"]  # fmt: skip
 
 
 def test_help_lists_every_command(project: Project) -> None:

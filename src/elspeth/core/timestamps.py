@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,7 +40,10 @@ _CHANGED: Final = "Either the file was changed, or these are the certificates of
 
 @dataclass(frozen=True, slots=True)
 class Timestamp:
-    """The hash that was stamped, when (UTC, whole seconds: a fraction is cut off), and the subject of who signed it."""
+    """The hash that was stamped, when (UTC, whole seconds: a fraction is cut off), and the subject of who signed it.
+
+    ``authority`` is one printable line, whatever the subject holds.
+    """
 
     imprint: bytes
     at: datetime
@@ -114,11 +118,13 @@ class TrustedAuthorities:
         from cryptography.x509 import load_pem_x509_certificates
 
         try:
-            return cls([certificate for pem in files for certificate in load_pem_x509_certificates(pem)])
-        except ValueError as error:
+            with _outside_data():
+                certificates = [certificate for pem in files for certificate in load_pem_x509_certificates(pem)]
+        except TimestampError as error:
             raise UsageError(
                 "this is no certificate in PEM", hint="It begins with -----BEGIN CERTIFICATE-----"
             ) from error
+        return cls(certificates)
 
     def verify(self, answer: bytes, message: bytes) -> Timestamp:
         """The timestamp of these bytes, signed by an authority under one of the roots; raises `TimestampError`.
@@ -146,8 +152,9 @@ class TrustedAuthorities:
         for root in self._roots:
             builder = VerifierBuilder(tsa_certificate=brought, intermediates=self._others, roots=[root])
             try:
-                builder.build().verify(response, imprint)
-            except (VerificationError, ValueError, TypeError) as error:
+                with _outside_data():
+                    builder.build().verify(response, imprint)
+            except (VerificationError, TimestampError) as error:
                 found = _REASON.findall(str(error))
                 reason = next(filter(None, found[-1])) if found else str(error)
             else:
@@ -177,7 +184,8 @@ def _read(response: TimeStampResponse, signing: Certificate | None) -> Timestamp
     with _outside_data():
         info = response.tst_info
         subject = signing.subject if signing else _signer(response).issuer
-        return Timestamp(info.message_imprint.message, info.gen_time, subject.rfc4514_string())
+        authority = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in subject.rfc4514_string())
+        return Timestamp(info.message_imprint.message, info.gen_time, authority)
 
 
 def _signing_certificate(response: TimeStampResponse, brought: tuple[Certificate, ...]) -> Certificate | None:
@@ -206,8 +214,19 @@ def _signer(response: TimeStampResponse) -> SignerInfo:
 
 @contextmanager
 def _outside_data() -> Iterator[None]:
-    """What the libraries raise over bytes that they cannot make sense of; some only when a field is looked at."""
+    """The boundary at which two libraries read bytes that came from outside, some only when a field is looked at.
+
+    What they raise over bytes that they cannot make sense of has no common class: KeyError and InvalidVersion
+    are among it. That an old certificate breaks a rule which later versions will insist on is no news.
+    """
+    from cryptography.utils import CryptographyDeprecationWarning
+    from rfc3161_client import VerificationError
+
     try:
-        yield
-    except (ValueError, TypeError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            yield
+    except (TimestampError, VerificationError):
+        raise
+    except Exception as error:
         raise TimestampError(f"this is not a timestamp: {str(error)[:200]}", hint=_ASK_AGAIN) from error
