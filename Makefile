@@ -12,7 +12,7 @@ RUN_STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 
 # For the search for dead code: what a framework, the interpreter or an SDK calls or reads,
-FRAMEWORKS := __getattr__,handler,intercepted_binops,memo,model_config,organization,project,readable,seekable,trace
+FRAMEWORKS := __getattr__,handler,intercepted_binops,memo,model_config,organization,project,readable,seekable,text_factory,trace
 DECORATORS := @field_validator,@model_validator,@app.command,@app.callback,@pytest.fixture
 # options that go into a request as a group,
 REQUEST_FIELDS := max_completion_tokens,max_tokens,reasoning_effort,temperature,top_p
@@ -34,9 +34,10 @@ test: check  ## every check, then every test
 crash: $(DEV_STAMP)  ## death at every effect of a run, and what a resume makes of it (docs/reliability.md)
 	ELSPETH_CRASH_POINTS=all $(BIN)/pytest -q -n $(JOBS) tests/crash
 
-bench: $(DEV_STAMP)  ## what a resume and a replay of a million rows cost
+bench: $(DEV_STAMP)  ## what a resume, a replay and a verification of a million rows cost
 	$(BIN)/python tests/bench/resume.py
 	$(BIN)/python tests/bench/replay.py
+	$(BIN)/python tests/bench/verify.py
 
 check: $(DEV_STAMP)  ## style, types, layers, dependencies, dead code, tidiness
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Commits: all or nothing, in order, and on the disk when they return (journal.py, with commit.py and writer.py underneath)."""
+"""Commits: all or nothing, in order, on the disk when they return (journal.py; commit.py and writer.py underneath)."""
 
 from __future__ import annotations
 

@@ -127,35 +127,25 @@ def _template(
     """How values of these types are written, and which of them are converted first."""
     parts, conversions = [], []
     for place, (column, kind) in enumerate(zip(columns, types, strict=True)):
-        convert = _CONVERSIONS.get(kind)
-        is_foreign = kind is not NoneType and kind is not _TYPES[column.kind]
-        if is_foreign and not is_lenient:
+        if kind is NoneType:
+            form, convert = _NULL
+        elif kind is _TYPES[column.kind]:
+            form, convert = _FORMS[kind]
+        elif is_lenient:
+            form, convert = _FOREIGN
+        else:
             raise TrailError(f"{name}: {column.name} holds a {kind.__name__}, which is no {column.kind}")
-        if is_foreign:
-            convert = _foreign
+        parts.append(form)
         if convert is not None:
             conversions.append((place, convert))
-        parts.append("%d" if convert is None else "%s")
     return f"[{encode_basestring(name)},{','.join(parts)}]\n", conversions
 
 
-def _hexadecimal(value: bytes) -> str:
-    return f'"{value.hex()}"'
-
-
-def _null(_value: None) -> str:
-    return "null"
-
-
-def _foreign(value: object) -> str:
-    """What no value of the right type is written as."""
-    return f"{{{value!r}}}"
-
+_Form = tuple[str, Callable[[Any], str] | None]
+"""How a value is written into a line, and what is made of it before."""
 
 _TYPES: dict[str, type] = {"INTEGER": int, "TEXT": str, "BLOB": bytes}
-_CONVERSIONS: dict[type, Callable[[Any], str] | None] = {
-    int: None,
-    str: encode_basestring,
-    bytes: _hexadecimal,
-    NoneType: _null,
-}
+_FORMS: dict[type, _Form] = {int: ("%d", None), str: ("%s", encode_basestring), bytes: ('"%s"', bytes.hex)}
+_NULL: _Form = ("null%.0s", None)
+_FOREIGN: _Form = ("{%s}", repr)
+"""What no value of the right type is written as."""

@@ -39,6 +39,7 @@ _BAD = (sqlite3.DatabaseError, UnicodeDecodeError)
 """How SQLite says that a database is damaged; where its own words quote the damage, they cannot be read either."""
 
 _FRAMES_KEPT = 4
+_MOST_FETCHED = 256
 _HEADER_TYPES = (str, str, str, int, str, str, bytes, str, *[int | None] * 4)
 
 
@@ -115,9 +116,16 @@ class LandscapeReader:
             raise TrailError(f"{self.database} cannot be read: {error}") from error
 
     def stream(self, sql: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
-        """The results of a statement, one by one. May be dropped half-way, even after the connection is closed."""
+        """The results of a statement, one by one. May be dropped half-way, even after the connection is closed.
+
+        They are fetched a few at a time, ever more of them: many who ask want one.
+        """
         try:
-            yield from iter(self.connection.execute(sql, parameters).fetchone, None)
+            cursor = self.connection.execute(sql, parameters)
+            count = 1
+            while records := cursor.fetchmany(count):
+                yield from records
+                count = min(count * 4, _MOST_FETCHED)
         except _BAD as error:
             raise TrailError(f"{self.database} cannot be read: {error}") from error
 

@@ -1,22 +1,16 @@
-"""Segments against extents and frames (files.py, with extents.py underneath), and outputs against artifacts."""
+"""Segments against extents and frames (files.py), and outputs against artifacts (outputs.py)."""
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import pytest
 from tests.core.landscape.verify.conftest import OUTPUT, Scene, found_by
 
 from elspeth.contracts import PayloadClass
-from elspeth.core.canonical import sha256
-from elspeth.core.landscape.extents import SEGMENT_EXTENT, extents_of, first_wrong_extent
 from elspeth.core.landscape.verify.files import check_payloads
 from elspeth.core.landscape.verify.findings import Step
 from elspeth.core.landscape.verify.outputs import check_outputs
-from elspeth.core.payloads import Extent
-
-EXTENTS = [Extent(0, 3, sha256(b"abc")), Extent(3, 2, sha256(b"de"))]
 
 
 def payloads(scene: Scene, *, purged: frozenset[PayloadClass] = frozenset()) -> Step:
@@ -28,25 +22,6 @@ def payloads(scene: Scene, *, purged: frozenset[PayloadClass] = frozenset()) -> 
 def put_output(scene: Scene, data: bytes = OUTPUT) -> Path:
     scene.output.write_bytes(data)
     return scene.output
-
-
-@pytest.mark.parametrize(
-    ("content", "wrong"),
-    [(b"abcde", None), (b"abcdefg", None), (b"abXde", 0), (b"abcdX", 1), (b"abcd", 1), (b"", 0)],
-)
-def test_the_first_stretch_that_a_file_does_not_hold(content: bytes, wrong: int | None) -> None:
-    assert (None if wrong is None else EXTENTS[wrong]) == first_wrong_extent(io.BytesIO(content), EXTENTS)
-
-
-def test_a_stretch_that_does_not_follow_the_one_before_it_is_wrong() -> None:
-    assert EXTENTS[1] == first_wrong_extent(io.BytesIO(b"de"), EXTENTS[1:])
-
-
-def test_extents_come_in_the_order_of_the_commits_or_against_it(scene: Scene) -> None:
-    found = list(extents_of(scene.reader(), scene.run.run_no, kind=SEGMENT_EXTENT, file_no=1))
-
-    assert found == list(extents_of(scene.reader(), 1, kind=SEGMENT_EXTENT, file_no=1, newest_first=True))[::-1]
-    assert [0] == [extent.start for extent in found]
 
 
 def test_bytes_that_were_added_are_a_difference_only_when_the_run_is_complete(scene: Scene) -> None:

@@ -1,0 +1,67 @@
+"""The tree of a commit: the order of its leaves, and what its record says of them."""
+
+from __future__ import annotations
+
+import json
+import zlib
+
+from elspeth.core.landscape.commit_tree import SingleRecords, tree_of
+from elspeth.core.landscape.leaves import HINT_BYTES, leaf_hashes
+from elspeth.core.landscape.schema import table
+from elspeth.core.merkle import EMPTY_ROOT, root_of
+
+NONCE = bytes(range(32))
+
+
+def test_tokens_come_first_by_row_then_the_others_in_the_order_of_the_tables() -> None:
+    tokens = {
+        "outcomes": [{2: "o2", 0: "o0"}],
+        "rows": [{0: "r0", 1: "r1"}],
+        "node_states": [{1: "s1a"}, {1: "s1b", 2: "s2"}],
+    }
+    tree = tree_of(tokens, {"commits": ["c"], "runs": ["run"], "nodes": ["n0", "n1"]}, nonce=NONCE)
+    texts = ["r0o0", "r1s1as1b", "s2o2", "run", "n0", "n1", "c"]
+    hashes = leaf_hashes(NONCE, texts)
+
+    assert (7, root_of(hashes), NONCE) == (tree.leaf_count, tree.root, tree.nonce)
+    assert b"".join(digest[:HINT_BYTES] for digest in hashes) == tree.leaf_hints
+    lines = {
+        "runs": "run",
+        "nodes": "n0n1",
+        "rows": "r0r1",
+        "node_states": "s1as1bs2",
+        "outcomes": "o0o2",
+        "commits": "c",
+    }
+    assert {name: zlib.crc32(text.encode()) for name, text in lines.items()} == json.loads(tree.table_checks_json)
+
+
+def test_a_commit_that_says_nothing_has_the_empty_tree() -> None:
+    tree = tree_of({"rows": [{}]}, {"nodes": []}, nonce=NONCE)
+
+    assert (0, EMPTY_ROOT, b"", "{}") == (tree.leaf_count, tree.root, tree.leaf_hints, tree.table_checks_json)
+
+
+class TestSingleRecords:
+    """Records that were gathered one by one."""
+
+    def test_records_that_stand_for_themselves_come_by_key(self) -> None:
+        records = SingleRecords({"edges": [(1, 2, "next", 0, 3), (1, 0, "b", 0, None), (1, 0, "a", 0, 2)]})
+
+        assert ['["edges",0,"a",2]\n', '["edges",0,"b",null]\n', '["edges",2,"next",3]\n'] == records.of_others(
+            table("edges")
+        )
+        assert [] == records.of_others(table("nodes"))
+
+    def test_all_keys_of_a_row_are_its_lines_in_order(self) -> None:
+        records = SingleRecords({"row_keys": [(1, "b", 0, 7), (1, "c", 0, 5), (1, "a", 0, 7)]})
+
+        assert [{7: '["row_keys","a",7]\n["row_keys","b",7]\n', 5: '["row_keys","c",5]\n'}] == records.of_rows(
+            table("row_keys")
+        )
+
+    def test_states_come_with_what_their_layer_is_known_by(self) -> None:
+        state = (1, 7, b"", 3, 1, 0, 2, None, None, 5, 6, "{}")
+        records = SingleRecords({"node_states": [state]})
+
+        assert [(3, 1, 7, '["node_states",7,"",3,1,2,null,null,5,6,"{}"]\n')] == records.of_states(table("node_states"))
