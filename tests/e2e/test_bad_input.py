@@ -36,9 +36,9 @@ BAD_FILES: dict[str, tuple[str, str, str]] = {
     "a variable that is not set": (ENDPOINT, "${NO_SUCH_VARIABLE}", "NO_SUCH_VARIABLE"),
     "an endpoint that is no address": (ENDPOINT, "ftp://x", ""),
     "something that comes later": (
-        "output: triaged",
-        "output: triaged\nlandscape: {url: postgresql://db/audit}",
-        "only sqlite databases are in this version",
+        "    plugin: field_mapper\n",
+        "    plugin: field_mapper\n    collect: {count: 3}\n",
+        "not in this version",
     ),
     "a key that is no field": ("key: id", "key: number", ""),
     "two outputs with one path": ("out/urgent.jsonl", "out/failed.jsonl", ""),
