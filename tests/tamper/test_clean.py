@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.crash.runner import CountingClock, purge
 from tests.engine.workbench import Project
 from tests.tamper.trail import Copy, findings_of, keep, own_key
 
@@ -101,4 +102,15 @@ def test_a_purge_passes_also_when_it_was_cut_short(trail: Copy, payload_class: P
         path.unlink()
     keep(trail.database, run_no=1, action=PurgeAction.PURGED, payload_class=payload_class)
 
+    assert [] == findings_of(trail.verify())
+
+
+def test_a_purge_of_a_whole_run_passes_and_a_checkpoint_from_before_it_still_anchors(trail: Copy) -> None:
+    kept = trail.seals.notes(trail.run_id(1))[-1]
+    assert "" == purge(trail.project.state, CountingClock())
+    assert [] == list(trail.payloads(1).iterdir())
+
+    verification = trail.verify(1, brought=Brought(keys=[own_key()], checkpoints=[kept]))
+    assert [] == findings_of(verification)
+    assert Strength.ANCHORED is verification.strength
     assert [] == findings_of(trail.verify())

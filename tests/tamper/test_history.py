@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from tests.tamper.forgery import recompute, seal_again, write_seals
 from tests.tamper.mutations import drop_commits, drop_run, insider
-from tests.tamper.trail import Copy, findings_of, own_key
+from tests.tamper.trail import Copy, findings_of, keep, own_key
 
+from elspeth.contracts import PayloadClass, PurgeAction
 from elspeth.core.landscape.schema import TABLES
 from elspeth.core.landscape.verify import Brought, Finding, Strength
 from elspeth.core.notes import SigningKey
@@ -138,14 +139,47 @@ class TestEnds:
         assert ("commits", str(began)) == (found.where, found.place)
         assert "missing: the checkpoint that was brought is newer" in found.message
 
-    def test_a_brought_checkpoint_tells_of_a_seal_that_was_dropped_alone(self, trail: Copy) -> None:
+    def test_a_last_seal_that_was_dropped_alone_is_missed(self, trail: Copy) -> None:
         *kept, last = notes_of(trail)
         with insider(trail.database) as connection:
             connection.execute("DELETE FROM seals WHERE run_no = 1 AND seal_no = ?", (len(kept),))
         write_seals(trail.database, trail.run_id(1), kept)
 
-        found = first(trail, brought=Brought(checkpoints=[last], keys=[own_key()]))
-        assert ("seals", "missing: there is no seal like the checkpoint brought") == (found.where, found.message)
+        assert ["no seal covers them"] == [f.message.partition(":")[0] for f in findings_of(trail.verify(1))]
+        brought = Brought(checkpoints=[last], keys=[own_key()])
+        assert "missing: there is no seal like the checkpoint brought" in {
+            finding.message for finding in findings_of(trail.verify(1, brought=brought))
+        }
+
+
+class TestAdditions:
+    """A commit added at the end, by somebody who has no key and knows how it is made."""
+
+    @pytest.mark.parametrize("run_no", [1, 2, 3])
+    def test_a_commit_that_was_added_to_a_run_is_not_sealed(self, trail: Copy, run_no: int) -> None:
+        kept, ((size,),) = notes_of(trail, run_no), trail.query("SELECT COUNT(*) FROM commits WHERE run_no = ?", run_no)
+        self.add(trail, run_no, kept, PurgeAction.HELD, None)
+
+        found = first(trail, run_no)
+        assert ("commits", f"{size} to {size}") == (found.where, found.place)
+        assert "or they were added" in found.message
+
+    @pytest.mark.parametrize("payload_class", PayloadClass)
+    def test_a_purge_that_is_not_sealed_excuses_no_missing_file(self, trail: Copy, payload_class: PayloadClass) -> None:
+        self.add(trail, 1, notes_of(trail), PurgeAction.PURGING, payload_class)
+        (name, *_) = [
+            n for (n,) in trail.query("SELECT name FROM segments WHERE run_no = 1 AND class = ?", payload_class)
+        ]
+        (trail.payloads(1) / name).unlink()
+
+        assert ("payloads", name) in {(f.where, f.place) for f in findings_of(trail.verify(1))}
+
+    @staticmethod
+    def add(trail: Copy, run_no: int, kept: list[str], action: PurgeAction, payload_class: PayloadClass | None) -> None:
+        keep(trail.database, run_no=run_no, action=action, payload_class=payload_class)
+        with insider(trail.database) as connection:
+            connection.execute("DELETE FROM seals WHERE run_no = ? AND seal_no >= ?", (run_no, len(kept)))
+        write_seals(trail.database, trail.run_id(run_no), kept)
 
 
 class TestRuns:

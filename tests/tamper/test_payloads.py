@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,14 +88,34 @@ def test_two_segments_cannot_change_their_names(trail: Copy) -> None:
     assert [f"{one.name} byte 0", f"{other.name} byte 0"] == places
 
 
-def test_a_segment_that_is_a_folder_or_a_pipe_is_no_file(trail: Copy) -> None:
-    path = trail.payloads(1) / "rows.zst"
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+@pytest.mark.parametrize("name", ["rows.zst", "calls.zst"])
+def test_a_segment_that_is_a_folder_or_a_pipe_is_no_file(trail: Copy, name: str, make: Callable[[Path], None]) -> None:
+    """Nobody waits for somebody to write into the pipe."""
+    path = trail.payloads(1) / name
     path.unlink()
-    path.mkdir()
+    make(path)
 
-    assert ("payloads", "rows.zst", "it is no file") in {
-        (f.where, f.place, f.message) for f in findings_of(trail.verify(1))
+    found = {(finding.where, finding.place, finding.message) for finding in findings_of(trail.verify(1))}
+    assert ("payloads", name, "it is no file") in found
+
+
+def test_seals_that_are_a_pipe_are_no_file(trail: Copy) -> None:
+    path = trail.seals.file(trail.run_id(1))
+    path.unlink()
+    os.mkfifo(path)
+
+    assert ("seals", str(path), f"the seals {path} are no file") in {
+        (finding.where, finding.place, finding.message) for finding in findings_of(trail.verify(1))
     }
+
+
+def test_a_frame_that_claims_more_than_there_is_memory_for_is_found(trail: Copy) -> None:
+    with insider(trail.database) as connection:
+        connection.execute("UPDATE frames SET stored_size = 1 << 62, size = 1 << 62 WHERE run_no = 1 AND start = 0")
+
+    (records, *_) = findings_of(trail.verify(1))
+    assert "frames" in records.where.split(" and ")
 
 
 class TestFrames:

@@ -100,8 +100,14 @@ def purges_of(reader: LandscapeReader, run: RunHeader) -> list[Purge]:
 
 
 def purged_classes(reader: LandscapeReader, run: RunHeader) -> frozenset[PayloadClass]:
-    """The classes of which a purge was begun: their bytes may be gone."""
-    return frozenset(keeping_of(reader, run).begun)
+    """The classes whose bytes may be gone: the intent to purge them is sealed, as it is before the first file goes."""
+    found = reader.query(
+        "SELECT class FROM purges WHERE run_no = ?1 AND action = ?2 AND class IS NOT NULL AND commit_no < "
+        "(SELECT COALESCE(MAX(tree_size), 0) FROM seals WHERE run_no = ?1)",
+        run.run_no,
+        PurgeAction.PURGING.value,
+    )
+    return frozenset(read_word(PayloadClass, payload_class, f"purges {run.run_no}") for (payload_class,) in found)
 
 
 def keeping_of(reader: LandscapeReader, run: RunHeader) -> Keeping:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,8 @@ class SealFolder:
     def notes(self, run_id: str) -> list[str]:
         """The notes in a run's file; none when there is no file."""
         try:
+            if not stat.S_ISREG(self.file(run_id).stat().st_mode):  # a pipe would be waited for
+                raise TrailError(f"the seals {self.file(run_id)} are no file")
             return split_notes(self.file(run_id).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return []

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,6 +193,8 @@ class SegmentReader:
 def read_frame(path: Path, frame: Frame) -> bytes:
     """Decompresses one frame; raises `TrailError` for a missing, short or broken one."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+            raise TrailError(f"the payload segment {path} is no file", hint=PUT_BACK)
         with path.open("rb") as file:
             file.seek(frame.stored_start)
             stored = file.read(frame.stored_size)

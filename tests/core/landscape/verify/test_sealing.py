@@ -5,9 +5,13 @@ from __future__ import annotations
 import pytest
 from tests.core.landscape.verify.conftest import Scene
 
+from elspeth.contracts import RunStatus
 from elspeth.core.landscape import SealFolder
+from elspeth.core.landscape.locks import RunLock
 from elspeth.core.landscape.verify import Brought, Finding, Step, Strength
 from elspeth.core.notes import SigningKey
+
+UNSEALED = "no seal covers them: their process was killed before it sealed them, or they were added"
 
 
 def step(scene: Scene, number: int, *, brought: Brought | None = None) -> Step:
@@ -38,7 +42,7 @@ def notes(scene: Scene) -> list[str]:
             Finding("seals", "0", "there is no such seal, but there are later ones"),
         ),
         ("DELETE FROM commits WHERE commit_no = 2", Finding("commits", "2", "missing: seal 1 tells of 3 commits")),
-        ("DELETE FROM seals", Finding("seals", "0", "a run that is complete has no seal")),
+        ("DELETE FROM seals", Finding("commits", "0 to 2", UNSEALED)),
         (
             "UPDATE commits SET leaf_count = 1 WHERE commit_no = 0",
             Finding("commits", "0 to 0", "they are not those that seal 0 tells of"),
@@ -83,6 +87,17 @@ def test_the_file_of_the_seals_must_have_the_same_notes(scene: Scene) -> None:
         assert [place] == [finding.place for finding in step(scene, 5).findings]
     path.write_bytes(b"\xff")
     assert [str(path)] == [finding.place for finding in step(scene, 5).findings]
+
+
+def test_commits_that_no_seal_covers_are_a_difference_where_a_process_ended_by_itself(scene: Scene) -> None:
+    scene.recorder.journal.commit_durably()
+    assert [Finding("commits", "3 to 3", UNSEALED)] == step(scene, 5).findings
+
+    with RunLock(scene.trail.database.parent, scene.run.run_id):
+        assert ([], ["1 commits after the last seal are not sealed"]) == (step(scene, 5).findings, step(scene, 5).notes)
+    scene.recorder.add_run_event(RunStatus.RUNNING)
+    scene.recorder.journal.commit_durably()
+    assert ([], ["2 commits after the last seal are not sealed"]) == (step(scene, 5).findings, step(scene, 5).notes)
 
 
 def test_without_their_file_the_seals_of_the_database_are_checked_and_that_is_noted(scene: Scene) -> None:

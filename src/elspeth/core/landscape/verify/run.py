@@ -52,6 +52,7 @@ _UNREADABLE = (
     AttributeError,
     OverflowError,
     RecursionError,
+    MemoryError,
 )
 """What reading a changed trail may end in."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from elspeth.contracts import NoteError, RunStatus, TrailError
 from elspeth.core.landscape.leaves import commit_leaf
+from elspeth.core.landscape.locks import RunLock
 from elspeth.core.landscape.reader import LandscapeReader, RunHeader
 from elspeth.core.landscape.seals import SealFolder, origin_of, seal_text
 from elspeth.core.landscape.verify.findings import Finding, Report, Step, Strength
@@ -85,11 +86,7 @@ def check_seals(reader: LandscapeReader, run: RunHeader, step: Step, tree: RunTr
         if before is not None and (seal.tree_size, seal.at) < (before.tree_size, before.at):
             step.find("seals", seal.number, "it tells of less than the seal before it")
     _check_file(run, step, seals, folder)
-    covered = max((seal.tree_size for seal in seals), default=0)
-    if covered < tree.size:
-        step.note(f"{tree.size - covered} commits after the last seal are not sealed")
-    if not seals and reader.status(run.run_no)[0] is RunStatus.COMPLETED:
-        step.find("seals", "0", "a run that is complete has no seal")
+    _check_end(reader, run, step, covered=max((seal.tree_size for seal in seals), default=0), size=tree.size)
     step.checked = f"{len(seals):,} seals"
 
 
@@ -171,6 +168,19 @@ def _check_seal(run: RunHeader, step: Step, seal: _Seal, tree: RunTree) -> None:
         step.find("commits", tree.size, f"missing: seal {seal.number} tells of {seal.tree_size} commits")
     elif tree.roots.get(seal.tree_size) != seal.root:
         step.find("commits", f"0 to {seal.tree_size - 1}", f"they are not those that seal {seal.number} tells of")
+
+
+def _check_end(reader: LandscapeReader, run: RunHeader, step: Step, *, covered: int, size: int) -> None:
+    """Whatever ends a process seals its run. Commits that no seal covers are those of a process that is at work or
+    was killed, or somebody wrote them who has no key."""
+    if covered >= size:
+        return
+    is_at_work = RunLock(reader.database.parent, run.run_id).is_held
+    if is_at_work or reader.status(run.run_no)[0] is RunStatus.RUNNING:
+        step.note(f"{size - covered} commits after the last seal are not sealed")
+    else:
+        message = "no seal covers them: their process was killed before it sealed them, or they were added"
+        step.find("commits", f"{covered} to {size - 1}", message)
 
 
 def _text_of(run: RunHeader, seal: _Seal) -> str | None:
