@@ -12,7 +12,7 @@ RUN_STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 
 # For the search for dead code: what a framework, the interpreter or an SDK calls or reads,
-FRAMEWORKS := __getattr__,text_factory,handler,intercepted_binops,memo,model_config,organization,project,readable,seekable,text_factory,trace
+FRAMEWORKS := __getattr__,create_system,external_attr,handler,intercepted_binops,memo,model_config,organization,project,readable,seekable,text_factory,trace
 DECORATORS := @field_validator,@model_validator,@app.command,@app.callback,@pytest.fixture
 # options that go into a request as a group,
 REQUEST_FIELDS := max_completion_tokens,max_tokens,reasoning_effort,temperature,top_p

@@ -15,6 +15,7 @@ from elspeth.core.merkle import (
     check_consistency,
     consistency_path,
     inclusion_path,
+    inclusion_paths,
     leaf_hash,
     node_hash,
     root_from_inclusion,
@@ -171,6 +172,15 @@ def test_a_consistency_path_is_the_published_one(old_size: int, size: int, expec
 def is_consistent(old_size: int, size: int, path: list[bytes]) -> bool:
     old_root, new_root = (root_of(LEAVES[:size]) for size in (old_size, size))
     return check_consistency(old_size=old_size, old_root=old_root, new_size=size, new_root=new_root, path=path)
+
+
+def test_the_paths_of_several_leaves_are_those_of_each() -> None:
+    for size in range(1, 9):
+        indexes = [*range(size), 0]
+        assert [inclusion_path(LEAVES[:size], index) for index in indexes] == inclusion_paths(LEAVES[:size], indexes)
+    assert [] == inclusion_paths(LEAVES, [])
+    with pytest.raises(ValueError, match="no leaf 8"):
+        inclusion_paths(LEAVES, [0, 8])
 
 
 def test_an_index_outside_the_tree_has_no_path() -> None:

@@ -113,3 +113,7 @@ def test_a_run_is_replayed_as_shown(tmp_path: Path) -> None:
 
 def test_a_run_is_held_and_purged_as_shown(tmp_path: Path) -> None:
     assert run_all(DOCS / "how-to" / "purge-and-hold.md", tmp_path) == 11
+
+
+def test_an_auditor_gets_a_bundle_as_shown(tmp_path: Path) -> None:
+    assert 4 == run_all(DOCS / "how-to" / "give-an-auditor-a-bundle.md", tmp_path)

@@ -59,7 +59,7 @@ def test_a_run_of_the_past_in_another_database(small: SmallRun, project: Project
 def test_what_cannot_be_done_is_said(small: SmallRun) -> None:
     for arguments, word in (
         (["latest"], "--to"),
-        (["latest", "--to", "x", "--format", "bundle"], "bundles are not in this version"),
+        (["latest", "--to", "x", "--format", "bundle"], "--rows or --keys"),
         (["latest", "--to", "x", "--format", "xml"], "no format 'xml'"),
         (["latest", "--to", "."], "is a folder"),
         (["latest", "--to", "no/x"], "there is no folder"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,7 +17,7 @@ from elspeth.core.landscape.export import payload_lines, record_lines
 from elspeth.core.landscape.retention import grade_of
 from elspeth.core.landscape.schema import SCHEMA_VERSION
 
-__all__ = ["export_file", "export_lines", "write_lines"]
+__all__ = ["export_file", "export_lines", "whole_file", "write_lines"]
 
 
 def export_lines(reader: LandscapeReader, run: RunHeader, *, with_payloads: bool) -> Iterator[str]:
@@ -34,17 +34,24 @@ def export_lines(reader: LandscapeReader, run: RunHeader, *, with_payloads: bool
 
 
 def export_file(reader: LandscapeReader, run: RunHeader, path: Path, *, with_payloads: bool) -> int:
-    """Writes the lines to a file that gets its name when it is whole; returns how many there are.
+    """Writes the lines to a file that gets its name when it is whole; returns how many there are."""
+    with whole_file(path) as draft, draft.open("w", encoding="utf-8", newline="\n") as file:
+        count = write_lines(export_lines(reader, run, with_payloads=with_payloads), file)
+        file.flush()
+        os.fsync(file.fileno())
+    return count
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A draft to write, which gets the name ``path`` at the end of the block and is gone when the block fails.
 
     Raises `UsageError` when there is no such folder, or `RunError` when it cannot be written.
     """
     draft = path.parent / f".{path.name}.{os.getpid()}.new"
     try:
         _require_place(path)
-        with draft.open("w", encoding="utf-8", newline="\n") as file:
-            count = write_lines(export_lines(reader, run, with_payloads=with_payloads), file)
-            file.flush()
-            os.fsync(file.fileno())
+        yield draft
         draft.replace(path)
     except OSError as error:
         raise RunError(
@@ -53,7 +60,6 @@ def export_file(reader: LandscapeReader, run: RunHeader, path: Path, *, with_pay
     finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
-    return count
 
 
 def write_lines(lines: Iterator[str], file: IO[str]) -> int:

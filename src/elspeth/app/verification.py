@@ -1,4 +1,4 @@
-"""Verifying runs, and what only all runs together tell: a run that is gone."""
+"""Verifying runs, what only all runs together tell (a run that is gone), and bundles."""
 
 from __future__ import annotations
 
@@ -8,17 +8,28 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from elspeth.app.archive import read_bundle
+from elspeth.app.bundle import script
 from elspeth.app.key_files import read_public
 from elspeth.app.keys import KeyPlace, known_keys
 from elspeth.app.succession import Statements, Succession, follow
 from elspeth.contracts import MissingTrailError, NoteError, TrailError, UsageError
 from elspeth.core.landscape import LandscapeReader, RunHeader, SealFolder
+from elspeth.core.landscape.bundles import SCRIPT
 from elspeth.core.landscape.timestamp_files import timestamp_files
-from elspeth.core.landscape.verify import Brought, Finding, Report, Strength, stray_records, verify_run
+from elspeth.core.landscape.verify import (
+    Brought,
+    Finding,
+    Report,
+    Strength,
+    stray_records,
+    verify_bundle,
+    verify_run,
+)
 from elspeth.core.notes import VerifierKey, parse_checkpoint, parse_note, split_notes
 from elspeth.core.timestamps import TrustedAuthorities
 
-__all__ = ["Verification", "read_brought", "verify_all", "verify_one"]
+__all__ = ["Verification", "read_brought", "verify_all", "verify_archive", "verify_one"]
 
 
 @dataclass(slots=True)
@@ -118,6 +129,22 @@ def _missing(reader: LandscapeReader, known: Set[str], brought: Brought) -> Iter
     for run_id in dict.fromkeys(origin.rpartition("/")[2] for origin in brought_of):
         if run_id not in known:
             yield Finding("runs", run_id, "a checkpoint of the run was brought, and it is not in the database")
+
+
+def verify_archive(path: Path, *, brought: Brought, on_report: Callable[[Report], None]) -> Verification:
+    """Verifies a bundle, as one file or unpacked. Raises `UsageError` when there is none."""
+    verification = Verification(findings=[*brought.doubts])
+    try:
+        files = read_bundle(path)
+    except TrailError as error:
+        verification.findings.append(Finding("bundle", str(path), error.message))
+        return verification
+    report = verify_bundle(files, brought=brought)
+    if not report.finding_count and files[SCRIPT] != script():
+        report.steps[0].note("its verify.py is not the one of this version of elspeth: take it from a copy you trust")
+    verification.reports.append(report)
+    on_report(report)
+    return verification
 
 
 def _verify(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -235,21 +236,32 @@ def payload(
 def export(
     run: RunArgument = "latest",
     to: Annotated[str, typer.Option("--to", metavar="PATH", help="The file to write; - is stdout.")] = "",
-    format: Annotated[str, typer.Option("--format", metavar="FORMAT", help="jsonl.")] = "jsonl",
-    payloads: Annotated[bool, typer.Option("--payloads", help="Add the payloads: text, or base64.")] = False,
+    format: Annotated[str, typer.Option("--format", metavar="FORMAT", help="jsonl or bundle.")] = "jsonl",
+    payloads: Annotated[bool, typer.Option("--payloads", help="jsonl: add the payloads, as text or base64.")] = False,
+    rows: Annotated[
+        str | None, typer.Option("--rows", metavar="ROWS", help="bundle: rows by index, as in 42,43,100-120.")
+    ] = None,
+    keys: Annotated[str | None, typer.Option("--keys", metavar="KEYS", help="bundle: rows by key, as in a,b.")] = None,
     db: DbOption = None,
 ) -> None:
-    """The whole trail of a run as JSON lines."""
-    from elspeth.app.export import export_file, export_lines, write_lines
-
-    if format != "jsonl":
-        is_known = format == "bundle"
-        raise UsageError(
-            "bundles are not in this version" if is_known else f"there is no format {format!r}",
-            hint="Use --format jsonl.",
-        )
+    """The whole trail of a run as JSON lines, or a bundle that proves some rows without it."""
+    if format not in {"jsonl", "bundle"}:
+        raise UsageError(f"there is no format {format!r}", hint="Use --format jsonl or --format bundle.")
     if not to:
         raise UsageError("export needs --to PATH", hint="--to - writes to stdout.")
+    if format == "bundle":
+        if payloads or (rows is None) == (keys is None):
+            raise UsageError("a bundle needs --rows or --keys", hint="It always has the payloads of its rows.")
+        _export_bundle(run, to, rows=rows, keys=keys, db=db)
+    elif rows is not None or keys is not None:
+        raise UsageError("--rows and --keys name the rows of a bundle", hint="Add --format bundle.")
+    else:
+        _export_lines(run, to, payloads=payloads, db=db)
+
+
+def _export_lines(run: str, to: str, *, payloads: bool, db: str | None) -> None:
+    from elspeth.app.export import export_file, export_lines, write_lines
+
     with open_reader(db) as reader, reader.snapshot():
         header = reader.run(run)
         if to == "-":
@@ -257,3 +269,20 @@ def export(
             return
         count = export_file(reader, header, Path(to), with_payloads=payloads)
     print_text(f"run {header.run_id}: {count:,} lines in {to}")
+
+
+def _export_bundle(run: str, to: str, *, rows: str | None, keys: str | None, db: str | None) -> None:
+    from elspeth.app.archive import encode_archive
+    from elspeth.app.bundle import make_bundle, row_numbers, rows_of_keys, write_bundle
+
+    with open_reader(db) as reader, reader.snapshot():
+        header = reader.run(run)
+        wanted = row_numbers(rows) if rows is not None else rows_of_keys(reader, header, keys or "")
+        bundle = make_bundle(reader, header, wanted, environ=os.environ)
+    if to == "-":
+        sys.stdout.buffer.write(encode_archive(bundle.files))
+        return
+    write_bundle(bundle, Path(to))
+    print_text(f"run {header.run_id}: {bundle.rows:,} row{'' if bundle.rows == 1 else 's'} in {to}")
+    for remark in bundle.remarks:
+        print_text(f"  {remark}")

@@ -1,4 +1,4 @@
-"""The command that checks the trail: ``verify``."""
+"""The command that checks the trail, or a bundle out of one: ``verify``."""
 
 from __future__ import annotations
 
@@ -56,14 +56,17 @@ def verify(
         list[Path] | None,
         typer.Option("--tsa-certificate", metavar="FILE", help="Roots (PEM) of time-stamping authorities you trust."),
     ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", metavar="FILE", help="A bundle, as it is or unpacked, instead of a run.")
+    ] = None,
     db: DbOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Is the trail what it was? Nine numbered steps; exit 1 when something differs."""
-    from elspeth.app.verification import read_brought, verify_all, verify_one
+    """Is the trail what it was? Nine numbered steps, six for a bundle; exit 1 when something differs."""
+    from elspeth.app.verification import read_brought, verify_all, verify_archive, verify_one
 
-    if everything and run != "latest":
-        raise UsageError("verify takes a run or --all, not both")
+    if sum((everything, run != "latest", bundle is not None)) > 1:
+        raise UsageError("verify takes a run, --all or --bundle, one of them")
     brought = read_brought(
         key or (), checkpoint or (), os.environ, rotations=rotations or (), tsa_certificates=tsa_certificate or ()
     )
@@ -72,11 +75,14 @@ def verify(
         if not json:
             print_text("\n".join(map(_plain, _report_lines(report))))
 
-    with open_reader(db) as reader, reader.snapshot():
-        if everything:
-            found = verify_all(reader, brought=brought, on_report=show)
-        else:
-            found = verify_one(reader, run, brought=brought, on_report=show)
+    if bundle is not None:
+        found = verify_archive(bundle, brought=brought, on_report=show)
+    else:
+        with open_reader(db) as reader, reader.snapshot():
+            if everything:
+                found = verify_all(reader, brought=brought, on_report=show)
+            else:
+                found = verify_one(reader, run, brought=brought, on_report=show)
     if json:
         print_json(found.as_json())
     else:

@@ -55,6 +55,7 @@ from elspeth.contracts.errors import (
     TimestampError,
     TrailError,
     TransientError,
+    UnprovenError,
     UnrecordedCallError,
     UsageError,
 )
@@ -148,6 +149,7 @@ __all__ = [
     "Transform",
     "TransformResult",
     "TransientError",
+    "UnprovenError",
     "UnrecordedCallError",
     "UsageError",
     "Word",

@@ -17,7 +17,8 @@
     ├── NotRecordedError        a replay was asked for something that the trail does not have  exit 1
     ├── TrailError              what was read back from the Landscape is not sound      exit 3
     │   ├── MissingTrailError   there is no such database, run, call or payload         exit 2
-    │   └── PurgedError         the bytes were purged; their hashes are still there
+    │   ├── PurgedError         the bytes were purged; their hashes are still there
+    │   └── UnprovenError       what is to be proven is not what was sealed             exit 1
     ├── NoteError               a signed note or checkpoint is malformed or forged      exit 3
     ├── TimestampError          no timestamp came, or one that does not fit             exit 3
     └── ProviderError           a provider's failure, translated at the boundary
@@ -71,6 +72,7 @@ __all__ = [
     "TimestampError",
     "TrailError",
     "TransientError",
+    "UnprovenError",
     "UnrecordedCallError",
     "UsageError",
 ]
@@ -214,6 +216,12 @@ class MissingTrailError(TrailError):
     """There is no such database, run, call or payload."""
 
     exit_code = 2
+
+
+class UnprovenError(TrailError):
+    """What was to be handed on as evidence is not what the trail's seals tell of."""
+
+    exit_code = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ __all__ = [
     "check_consistency",
     "consistency_path",
     "inclusion_path",
+    "inclusion_paths",
     "leaf_hash",
     "node_hash",
     "root_from_inclusion",
@@ -110,17 +111,23 @@ def inclusion_path(leaf_hashes: Sequence[bytes], index: int) -> list[bytes]:
 
     Raises ValueError when there is no such leaf.
     """
-    if not 0 <= index < len(leaf_hashes):
-        raise ValueError(f"there is no leaf {index} among {len(leaf_hashes)}")
-    path = []
-    level = leaf_hashes
+    return inclusion_paths(leaf_hashes, [index])[0]
+
+
+def inclusion_paths(leaf_hashes: Sequence[bytes], indexes: Sequence[int]) -> list[list[bytes]]:
+    """The paths of several leaves, for which the tree is made once."""
+    for index in indexes:
+        if not 0 <= index < len(leaf_hashes):
+            raise ValueError(f"there is no leaf {index} among {len(leaf_hashes)}")
+    paths: list[list[bytes]] = [[] for _ in indexes]
+    level, height = leaf_hashes, 0
     while len(level) > 1:
-        sibling = index ^ 1
-        if sibling < len(level):
-            path.append(level[sibling])
-        level = _parents(level)
-        index >>= 1
-    return path
+        for index, path in zip(indexes, paths, strict=True):
+            sibling = index >> height ^ 1
+            if sibling < len(level):
+                path.append(level[sibling])
+        level, height = _parents(level), height + 1
+    return paths
 
 
 def root_from_inclusion(leaf_hash: bytes, *, index: int, size: int, path: Sequence[bytes]) -> bytes:
