@@ -65,7 +65,9 @@ def verify(
     """Is the trail what it was? Nine numbered steps, six for a bundle; exit 1 when something differs."""
     from elspeth.app.verification import read_brought, verify_all, verify_archive, verify_one
 
-    if sum((everything, run != "latest", bundle is not None)) > 1:
+    if everything and run != "latest":
+        raise UsageError("verify takes a run or --all, not both")
+    if bundle is not None and (everything or run != "latest"):
         raise UsageError("verify takes a run, --all or --bundle, one of them")
     brought = read_brought(
         key or (), checkpoint or (), os.environ, rotations=rotations or (), tsa_certificates=tsa_certificate or ()
