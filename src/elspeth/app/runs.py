@@ -369,6 +369,7 @@ def _define(recorder: LandscapeRecorder, pipeline: Pipeline, plan: Plan) -> None
             expression=step.gate.text if step is not None and step.gate is not None else None,
             fields_json=fields_json(plan.fields[node.number]),
             price_json=None if step is None or step.price is None else compact_json(step.price.as_json()),
+            answers_from=None if step is None or step.batch is None else step.batch.answers_from(),
         )
     for edge in plan.graph.edges:
         recorder.journal.add("edges", from_no=edge.source, label=edge.label, to_no=edge.target)

@@ -161,6 +161,13 @@ class BatchTransform(Protocol):
         """The row with its answer. Pure: a rebuilt row and the recorded line give the same result."""
         ...
 
+    def answers_from(self) -> str:
+        """Who answers, as one line: everything beside a request's bytes that decides it, and no secret.
+
+        Two steps that say the same take each other's answers to equal requests.
+        """
+        ...
+
     def price(self) -> Price | None:
         """What tokens cost; None when nobody says. Raises `PipelineError` for a model without a known price."""
         ...

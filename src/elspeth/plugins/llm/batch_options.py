@@ -114,6 +114,11 @@ class BatchLLMOptions(Options):
         raise NotImplementedError
 
     @property
+    def answerer(self) -> dict[str, str]:
+        """Which model at which address, apart from the paths."""
+        raise NotImplementedError
+
+    @property
     def line_url(self) -> str:
         """The ``url`` of each line."""
         return self.url or self.default_url
