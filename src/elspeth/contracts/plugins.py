@@ -146,7 +146,11 @@ class BatchTransform(Protocol):
         ...
 
     def request_line(self, row: Row, custom_id: str) -> bytes | RowError:
-        """The row's line of the request file, newline included; deterministic."""
+        """The row's line of the request file, newline included; deterministic.
+
+        With ``custom_id`` as the value of the first member, and nowhere else, lines of equal requests can be told,
+        and their answers be shared and taken again.
+        """
         ...
 
     def line_id(self, line: bytes) -> str | None:

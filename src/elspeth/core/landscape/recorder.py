@@ -11,7 +11,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 from elspeth.contracts import (
     BatchPhase,
@@ -33,7 +33,18 @@ from elspeth.core.landscape.journal import Journal
 from elspeth.core.landscape.reuses import Reuse
 from elspeth.core.payloads import BodyWriter, SegmentWriter
 
-__all__ = ["BatchRecorder", "CallRecorder", "LandscapeRecorder"]
+__all__ = ["BatchRecorder", "CallRecorder", "LandscapeRecorder", "Slot"]
+
+
+class Slot(NamedTuple):
+    """Where a request line stands: the batch, the segment of its file, and the place in it, in bytes."""
+
+    batch_no: int
+    segment_no: int
+    position: int
+    start: int
+    length: int
+    sha256: bytes
 
 
 class LandscapeRecorder:
@@ -359,6 +370,19 @@ class BatchRecorder:
             start=start,
             length=len(line),
             sha256=sha256(line),
+        )
+
+    def add_request(self, row: int, slot: Slot) -> None:
+        """Records where a row's request stands; rows with equal ones may share a line."""
+        self._journal.gathered.members.add(
+            row,
+            batch_no=slot.batch_no,
+            role=FileRole.REQUEST.value,
+            segment_no=slot.segment_no,
+            position=slot.position,
+            start=slot.start,
+            length=slot.length,
+            sha256=slot.sha256,
         )
 
     def event_count(self, batch_no: int) -> int:

@@ -7,14 +7,15 @@ replays itself when the other one is purged.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from elspeth.contracts import FileRole
+from elspeth.contracts import FileRole, StateStatus
+from elspeth.core.canonical import compact_json
 from elspeth.core.landscape.reader import LandscapeReader, Payloads, RunHeader, read_word
 
-__all__ = ["Reuse", "ReusedLines", "reused_answer", "reuses_of_row"]
+__all__ = ["Reuse", "ReusedLines", "reused_answer", "reuses_of_row", "taken_answers"]
 
 _COLUMNS = (
     "node_no, from_run, from_row, from_batch, from_attempt, request_hash, request_ref, role, reply_hash, reply_ref, "
@@ -57,6 +58,22 @@ def reuses_of_row(reader: LandscapeReader, run: RunHeader, row: int) -> Iterator
         row,
     ):
         yield _reuse(record, f"reuses {run.run_no}/{row}")
+
+
+def taken_answers(reader: LandscapeReader, run: RunHeader, node_nos: Collection[int]) -> Iterator[tuple[int, Reuse]]:
+    """The answers of other runs that rows took at some nodes and passed them with, by row."""
+    columns = ", ".join(f"u.{column}" for column in _COLUMNS.split(", "))
+    for row, *record in reader.stream(
+        f"SELECT u.row_index, {columns} FROM reuses u JOIN node_states s ON s.run_no = u.run_no "
+        "AND s.row_index = u.row_index AND s.path = u.path AND s.node_no = u.node_no AND s.status = ? "
+        "WHERE u.run_no = ? AND u.from_run <> ? AND u.node_no IN (SELECT value FROM json_each(?)) "
+        "ORDER BY u.row_index, u.path, u.node_no",
+        StateStatus.COMPLETED.value,
+        run.run_no,
+        run.run_id,
+        compact_json(sorted(node_nos)),
+    ):
+        yield row, _reuse(tuple(record), f"reuses {run.run_no}/{row}")
 
 
 def reused_answer(
