@@ -24,7 +24,8 @@ from elspeth.contracts import (
     StateStatus,
     Word,
 )
-from elspeth.core.landscape.schema import SCHEMA_VERSION, TABLES, Table
+from elspeth.core.landscape.columns import Table
+from elspeth.core.landscape.schema import SCHEMA_VERSION, TABLES
 
 PAGE = Path(__file__).with_name("audit-format.md")
 BEGIN = "<!-- tables: made by docs/generate_audit_format.py -->"

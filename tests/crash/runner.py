@@ -2,10 +2,10 @@
 
     python runner.py        one order a line: {"folder", "what", "fatal"}
 
-``what`` is run, resume or purge, ``fatal`` is [KIND, NUMBER] or null. An effect is a file synced, a transaction
-committed, a name given to a file, or a request; for a purge also a file deleted. A run has moments before and after
-each, and three for a request: `Kind`. The n-th moment of a kind is the same one in every run: the clock goes by what
-the program does, and the effects of a kind follow one another.
+``what`` is run, reuse (a run that takes the last one's answers), resume or purge, ``fatal`` is [KIND, NUMBER] or
+null. An effect is a file synced, a transaction committed, a name given to a file, or a request; for a purge also a
+file deleted. A run has moments before and after each, and three for a request: `Kind`. The n-th moment of a kind is
+the same one in every run: the clock goes by what the program does, and the effects of a kind follow one another.
 
 Each order is carried out by a process of its own, forked from this one so that nobody waits for imports. When it
 lives to the end it says what moments it had; the line after that has its exit code, negative for a signal.
@@ -200,8 +200,9 @@ def work(folder: Path, what: str, fatal: tuple[str, int] | None) -> None:
         error = purge(state, clock)
         print(json.dumps({"moments": watch.seen, "error": error}), flush=True)
         return
-    if what == "run":
-        result = runs.start_run(folder / "pipeline.yaml", state=state, conditions=conditions)
+    if what in {"run", "reuse"}:
+        reuse = ("latest",) if what == "reuse" else ()
+        result = runs.start_run(folder / "pipeline.yaml", state=state, conditions=conditions, reuse=reuse)
     else:
         result = runs.resume_run("latest", state=state, conditions=conditions)
     print(json.dumps({"moments": watch.seen, "error": str(result.error or "")}), flush=True)

@@ -117,3 +117,7 @@ def test_a_run_is_held_and_purged_as_shown(tmp_path: Path) -> None:
 
 def test_an_auditor_gets_a_bundle_as_shown(tmp_path: Path) -> None:
     assert 4 == run_all(DOCS / "how-to" / "give-an-auditor-a-bundle.md", tmp_path)
+
+
+def test_an_answer_is_paid_for_once_as_shown(tmp_path: Path) -> None:
+    assert run_all(DOCS / "how-to" / "reuse-answers.md", tmp_path) == 5

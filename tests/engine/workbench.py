@@ -73,9 +73,16 @@ class Project:
         text += textwrap.indent(textwrap.dedent(csv).strip(), "  ") + "\noutput: done\n"
         return self.write("pipeline.yaml", text + textwrap.dedent(more))
 
-    def run(self, *, limit: int | None = None, new: bool = False, **conditions: Any) -> RunResult:
+    def run(
+        self, *, limit: int | None = None, new: bool = False, reuse: Sequence[str] = (), **conditions: Any
+    ) -> RunResult:
         return start_run(
-            self.file, state=self.state, conditions=self._conditions(conditions), limit=limit, allow_second=new
+            self.file,
+            state=self.state,
+            conditions=self._conditions(conditions),
+            limit=limit,
+            reuse=reuse,
+            allow_second=new,
         )
 
     def resume(self, run: str = "latest", **conditions: Any) -> RunResult:

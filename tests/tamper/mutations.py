@@ -16,7 +16,8 @@ from typing import Any
 from tests.tamper.trail import findings_of
 
 from elspeth.app.verification import Verification
-from elspeth.core.landscape.schema import TABLES, Column, Table
+from elspeth.core.landscape.columns import Column, Table
+from elspeth.core.landscape.schema import TABLES
 
 Record = tuple[Any, ...]
 

@@ -15,7 +15,8 @@ from tests.tamper.mutations import CHANGES, Change, Record, insider, is_named, r
 from tests.tamper.trail import Copy, findings_of
 
 from elspeth.contracts import ElspethError
-from elspeth.core.landscape.schema import TABLES, Column, Table
+from elspeth.core.landscape.columns import Column, Table
+from elspeth.core.landscape.schema import TABLES
 
 RECORDS = 120
 FILES = 60

@@ -23,7 +23,8 @@ from tests.tamper.mutations import (
 )
 from tests.tamper.trail import Copy, findings_of
 
-from elspeth.core.landscape.schema import EVIDENCE, Table, table
+from elspeth.core.landscape.columns import Table
+from elspeth.core.landscape.schema import EVIDENCE, table
 
 
 @pytest.mark.parametrize("name", EVIDENCE)

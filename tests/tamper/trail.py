@@ -15,10 +15,11 @@ from tests.engine.workbench import HurriedClock, Project
 
 from elspeth.app.keys import signing_key
 from elspeth.app.verification import Verification, verify_all, verify_one
-from elspeth.contracts import PayloadClass, PurgeAction
+from elspeth.contracts import FileRole, PayloadClass, PurgeAction
 from elspeth.core.clock import SystemClock
-from elspeth.core.landscape import LandscapeReader, SealFolder, Signing, open_journal
+from elspeth.core.landscape import LandscapeReader, LandscapeRecorder, SealFolder, Signing, open_journal
 from elspeth.core.landscape.retention import add_purge
+from elspeth.core.landscape.reuses import Reuse
 from elspeth.core.landscape.verify import Brought, Finding
 from elspeth.core.notes import VerifierKey
 from elspeth.engine import orchestrator
@@ -105,6 +106,7 @@ def make(folder: Path) -> Copy:
             assert project.run(new=True, submit_only=True).exit_code == 75
     keep(project.database, run_no=1)
     keep(project.database, run_no=1, action=PurgeAction.RELEASED)
+    take_answers(project.database, run_no=1)
     copy = Copy(project)
     with closing(sqlite3.connect(project.database)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -124,6 +126,40 @@ def write_pipeline(project: Project, simulator: Simulator) -> None:
     }
     step = f"- {{name: ask, plugin: openai_batch_llm, on_error: failed, options: {json.dumps(options)}}}\n"
     project.pipeline(EARLY + step + LATE, source=SOURCE, sinks=SINKS, csv=TABLE)
+
+
+def take_answers(database: Path, *, run_no: int) -> None:
+    """Records of two rows that they took an answer of another run, and seals that."""
+    with LandscapeReader(database) as reader:
+        signing = Signing(key=signing_key({}), folder=SealFolder.beside(database))
+        journal = open_journal(reader, reader.run_numbered(run_no), clock=SystemClock(), signing=signing)
+    recorder = LandscapeRecorder(journal, run_id="", started_at=0, code_version="0")
+    try:
+        for row in (0, 1):
+            request, reply = (
+                recorder.add_reused_line(f"{name} of row {row}\n".encode()) for name in ("line", "answer")
+            )
+            reuse = Reuse(
+                node_no=2,
+                from_run=f"01k9x{row}",
+                from_row=row + 7,
+                from_batch=row + 1,
+                from_attempt=row,
+                request_hash=request.sha256,
+                request_ref=str(request),
+                role=FileRole.OUTPUT,
+                reply_hash=reply.sha256,
+                reply_ref=str(reply),
+                input_tokens=11 + row,
+                output_tokens=None,
+                is_simulated=bool(row),
+            )
+            recorder.add_reuse(row, reuse)
+        journal.commit()
+        journal.seal("minute")
+        journal.drain()
+    finally:
+        journal.close()
 
 
 def keep(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,13 @@ class Run:
         with LandscapeReader(self._result.database) as reader:
             spent: float | None = reports.run_status(reader, reader.run(self.id))["money"]["spent_usd"]
         return spent
+
+    @property
+    def saved(self) -> float | None:
+        """US dollars that answers would have cost which were there already; None when nobody knows the price."""
+        with LandscapeReader(self._result.database) as reader:
+            saved: float | None = reports.run_status(reader, reader.run(self.id))["money"]["saved_usd"]
+        return saved
 
     def explain(self, *, row: int | None = None, key: str | None = None) -> Explanation:
         """One row from source to sink."""
@@ -102,6 +109,7 @@ def run(
     db: str | None = None,
     limit: int | None = None,
     key: str | None = None,
+    reuse: Sequence[str] = (),
     new: bool = False,
     wait_s: float | None = None,
     max_cost_usd: float | None = None,
@@ -109,12 +117,15 @@ def run(
 ) -> Run:
     """Runs a pipeline file and waits for remote work, at most ``wait_s`` seconds if given.
 
+    ``reuse`` names runs whose answers are taken: ids, prefixes, ``latest`` or ``all``.
     Raises `PipelineError`, `UsageError` or `CredentialsError` when nothing was begun.
     """
     conditions = _conditions(wait_s, max_cost_usd, environ)
     state = State.find(Path.cwd())
     path = Path(pipeline)
-    return Run(start_run(path, state=state, conditions=conditions, db=db, limit=limit, key=key, allow_second=new))
+    return Run(
+        start_run(path, state=state, conditions=conditions, db=db, limit=limit, key=key, reuse=reuse, allow_second=new)
+    )
 
 
 def resume(

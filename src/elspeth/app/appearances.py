@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from elspeth.app.asking import Asked, Likeness, asked, prices_by_step, request_body
-from elspeth.app.explanation import SIMULATED, purged_words
+from elspeth.app.explanation import SIMULATED, purged_words, reused_words
 from elspeth.contracts import MissingTrailError
 from elspeth.core.landscape import LandscapeReader
 from elspeth.core.landscape.lineage import Lineage
@@ -58,7 +58,7 @@ def explain_key(reader: LandscapeReader, key: str) -> Appearances:
         )
     known = _Requests()
     runs = [_appearance(reader, run_no, row_index, key, known) for run_no, row_index in places]
-    requests = [request for run in runs for request in run["asked"]]
+    requests = [request for run in runs for request in run["asked"] if request["reused_from"] is None]
     costs = [request["cost_usd"] for request in requests]
     return Appearances(
         {
@@ -102,7 +102,7 @@ def _appearance(reader: LandscapeReader, run_no: int, row_index: int, key: str, 
     ((status, started_at),) = reader.query("SELECT status, started_at FROM v_runs WHERE run_id = ?", run.run_id)
     explained = Lineage(reader, run).explain(row_index, key=key)
     requests = [
-        _request(request, known.before(request, run.run_id))
+        _request(request, known.before(request, run.run_id) if request.is_asked else None)
         for request in asked(explained["steps"], prices_by_step(reader, run))
     ]
     return {
@@ -127,6 +127,8 @@ def _request(request: Asked, before: dict[str, Any] | None) -> dict[str, Any]:
         "request_sha256": None if request.request is None else request.request["sha256"],
         "is_purged": request.request is not None and "purged" in request.request,
         "asked_before": before,
+        "reused_from": None if request.reused_from is None else dict(request.reused_from),
+        "shared_with": None if request.shared_with is None else dict(request.shared_with),
         "reply_sha256": None if request.reply is None else request.reply["sha256"],
         "answer": request.answer,
         "purged": request.purged,
@@ -157,7 +159,7 @@ def _lines(content: dict[str, Any]) -> Iterator[str]:
         if not run["asked"]:
             yield "  no model was asked"
         for request in run["asked"]:
-            yield from _request_lines(request, is_by_hash=bool(content["purged_requests"]))
+            yield from _request_lines(request, run["run"], is_by_hash=bool(content["purged_requests"]))
 
 
 def _outcome_lines(outcomes: list[dict[str, Any]]) -> Iterator[str]:
@@ -169,14 +171,17 @@ def _outcome_lines(outcomes: list[dict[str, Any]]) -> Iterator[str]:
         yield f"  outcome: {outcome['outcome']}{reason}, {where}"
 
 
-def _request_lines(request: dict[str, Any], *, is_by_hash: bool) -> Iterator[str]:
-    yield f"  {request['step']}, batch {request['batch']}, attempt {request['attempt'] + 1}"
-    yield f"    request sha256 {request['request_sha256'] or '-'}"
-    before = request["asked_before"]
-    if before is None:
-        yield f"    not asked before{' in the same bytes' if is_by_hash else ''}"
+def _request_lines(request: dict[str, Any], run: str, *, is_by_hash: bool) -> Iterator[str]:
+    reused = request["reused_from"]
+    if reused is None:
+        yield f"  {request['step']}, batch {request['batch']}, attempt {request['attempt'] + 1}"
     else:
-        yield f"    {_LIKE[Likeness(before['likeness'])]} run {before['run']}, batch {before['batch']}"
+        yield f"  {request['step']}, not asked again: {reused_words(reused, run)}"
+    if request["shared_with"] is not None:
+        yield f"    shares the request of row {request['shared_with']['row']}"
+    yield f"    request sha256 {request['request_sha256'] or '-'}"
+    if reused is None:
+        yield f"    {_before_words(request['asked_before'], is_by_hash=is_by_hash)}"
     yield f"    reply sha256 {request['reply_sha256'] or '-'}"
     if request["answer"] is not None:
         yield f"    answer: {json.dumps(request['answer'], ensure_ascii=False)}"
@@ -187,6 +192,12 @@ def _request_lines(request: dict[str, Any], *, is_by_hash: bool) -> Iterator[str
     else:
         yield "    no answer was taken from it"
     yield f"    cost {_cost(request['cost_usd'])}"
+
+
+def _before_words(before: dict[str, Any] | None, *, is_by_hash: bool) -> str:
+    if before is None:
+        return f"not asked before{' in the same bytes' if is_by_hash else ''}"
+    return f"{_LIKE[Likeness(before['likeness'])]} run {before['run']}, batch {before['batch']}"
 
 
 def _cost(usd: float | None) -> str:

@@ -40,12 +40,13 @@ class Asked:
     """One request for a row. ``request`` and ``reply`` are lines; ``answer`` holds the fields it gave the row.
 
     A request that was answered by nobody, or whose answer failed, has no answer; the step's ``error`` stands with
-    its last attempt. ``cost_usd`` is None where the price or the usage is not known. ``purged`` is the mark of the
-    purge that took the answer.
+    its last attempt. ``cost_usd`` is None where the price or the usage is not known; nothing for an answer that was
+    taken (``reused_from``) or came to the request of another row (``shared_with``), where it is counted. ``purged`` is
+    the mark of the purge that took the answer.
     """
 
     step: str
-    batch: int
+    batch: int | None
     attempt: int
     request: Mapping[str, Any] | None
     reply: Mapping[str, Any] | None
@@ -53,6 +54,13 @@ class Asked:
     error: Mapping[str, Any] | None
     cost_usd: Decimal | None
     purged: Mapping[str, str] | None = None
+    reused_from: Mapping[str, Any] | None = None
+    shared_with: Mapping[str, Any] | None = None
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether a request was made; an answer that was there already is not asked for again."""
+        return self.reused_from is None
 
 
 def asked(steps: Iterable[Mapping[str, Any]], prices: Mapping[str, Price]) -> Iterator[Asked]:
@@ -63,6 +71,9 @@ def asked(steps: Iterable[Mapping[str, Any]], prices: Mapping[str, Price]) -> It
             is_last = attempt is attempts[-1]
             answer = _answer(step) if is_last else None
             purged = step.get("purged") if is_last and step.get("output_hash") is not None else None
+            reused, shared = attempt.get("reused_from"), attempt.get("shared_with")
+            is_answered = answer is not None or purged is not None
+            cost = _cost(attempt["reply"], prices.get(step["name"]), is_answered=is_answered)
             yield Asked(
                 step=step["name"],
                 batch=attempt["batch"],
@@ -71,9 +82,9 @@ def asked(steps: Iterable[Mapping[str, Any]], prices: Mapping[str, Price]) -> It
                 reply=attempt["reply"],
                 answer=answer,
                 error=step.get("error") if is_last else None,
-                cost_usd=_cost(
-                    attempt["reply"], prices.get(step["name"]), is_answered=answer is not None or purged is not None
-                ),
+                cost_usd=cost if reused is None and shared is None else Decimal(0),
+                reused_from=reused,
+                shared_with=shared,
                 purged=purged,
             )
 

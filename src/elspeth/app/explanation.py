@@ -10,7 +10,7 @@ from typing import Any
 from elspeth.core.landscape import LandscapeReader, RunHeader
 from elspeth.core.landscape.lineage import Lineage
 
-__all__ = ["SIMULATED", "Explanation", "explain_row", "purged_words"]
+__all__ = ["SIMULATED", "Explanation", "explain_row", "purged_words", "reused_words"]
 
 SIMULATED = "SIMULATED ANSWERS: they come from the built-in simulator, not from a model."
 
@@ -61,7 +61,7 @@ def _lines(content: dict[str, Any]) -> Iterator[str]:
         yield from _object(row["data"])
     for number, step in enumerate(content["steps"], start=1):
         yield ""
-        yield from _step_lines(number, step)
+        yield from _step_lines(number, step, content["run"])
     yield ""
     yield from _outcome_lines(content["outcomes"])
     yield _checked(content)
@@ -75,7 +75,7 @@ def _checked(content: dict[str, Any]) -> str:
     return "every hash of this row's bytes was checked"
 
 
-def _step_lines(number: int, step: dict[str, Any]) -> Iterator[str]:
+def _step_lines(number: int, step: dict[str, Any], run: str) -> Iterator[str]:
     yield f"step {number}  {step['name']} ({step['plugin']})  {step['status']}"
     if "gate" in step:
         gate = step["gate"]
@@ -83,7 +83,7 @@ def _step_lines(number: int, step: dict[str, Any]) -> Iterator[str]:
         yield f"  values: {'purged' if 'purged' in step else _compact(gate['values'])}"
         yield f"  route: {gate['route']}"
     for attempt in step.get("attempts", ()):
-        yield from _attempt_lines(attempt)
+        yield from _attempt_lines(attempt, run)
     if "error" in step:
         yield f"  error: {step['error']['code']}: {step['error']['message']}"
         if "detail" in step["error"]:
@@ -111,16 +111,28 @@ def _purged_lines(step: dict[str, Any]) -> Iterator[str]:
     yield f"  {purged_words(step['purged'])}"
 
 
-def _attempt_lines(attempt: dict[str, Any]) -> Iterator[str]:
-    where = f"attempt {attempt['attempt'] + 1}, batch {attempt['batch']}"
-    yield f"  {where} (calls {', '.join(attempt['call_ids']) or '-'})"
+def _attempt_lines(attempt: dict[str, Any], run: str) -> Iterator[str]:
+    if attempt["reused_from"] is not None:
+        yield f"  {reused_words(attempt['reused_from'], run)}"
+    else:
+        where = f"attempt {attempt['attempt'] + 1}, batch {attempt['batch']}"
+        yield f"  {where} (calls {', '.join(attempt['call_ids']) or '-'})"
+    if attempt["shared_with"] is not None:
+        yield f"    shares the request of row {attempt['shared_with']['row']}"
     for name in ("request", "reply"):
         part = attempt[name]
         if part is None:
             yield f"    no {name} yet"
             continue
-        yield f"    {name}: line {part['file_line']} of the {part['file']} file, sha256 {part['sha256']}"
+        line = "a line" if part["file_line"] is None else f"line {part['file_line']}"
+        yield f"    {name}: {line} of the {part['file']} file, sha256 {part['sha256']}"
         yield f"      {purged_words(part['purged']) if 'purged' in part else part['line'].rstrip()}"
+
+
+def reused_words(origin: Mapping[str, Any], run: str) -> str:
+    """From where an answer was taken; ``run`` is the one that took it."""
+    where = "" if origin["run"] == run else f"run {origin['run']}, "
+    return f"answer of {where}row {origin['row']}, batch {origin['batch']}, reused"
 
 
 def _outcome_lines(outcomes: list[dict[str, Any]]) -> Iterator[str]:

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn
 
 from elspeth import __version__
 from elspeth.contracts import (
@@ -42,18 +42,19 @@ from elspeth.core.landscape import (
     create_run,
     open_journal,
 )
+from elspeth.core.landscape.scratch import ScratchTable
 from elspeth.engine.admission import Admission, Admitted, key_text
 from elspeth.engine.batches import is_full
 from elspeth.engine.context import StepContext
+from elspeth.engine.other_runs import OtherRuns
 from elspeth.engine.plan import SOURCE_NODE, Plan, Step
-from elspeth.engine.processor import Processor
+from elspeth.engine.processor import Processor, Sweep
+from elspeth.engine.reuse import Taken, take
 from elspeth.engine.screen import RedactingScreen
-from elspeth.engine.tokens import Arrival, Token
+from elspeth.engine.shared_requests import shared_key
+from elspeth.engine.tokens import Token
 
 __all__ = ["Ending", "Forecast", "StepForecast", "forecast"]
-
-Request: TypeAlias = tuple[int, Token, bytes]
-"""A step's number, the row and its request line, as `Sweep.requests` has them."""
 
 _ROWS_A_MICRO_BATCH = 256
 _ROWS_A_COMMIT = 10_000
@@ -61,10 +62,16 @@ _ROWS_A_COMMIT = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepForecast:
-    """What a batch step would send. ``waits_for`` names the batch steps whose answers bring it rows to come."""
+    """What a batch step would send.
+
+    ``reused`` rows would take an answer, ``shared`` rows join a request that is counted. ``waits_for`` names the batch
+    steps whose answers bring it rows to come.
+    """
 
     name: str
     requests: int
+    reused: int
+    shared: int
     files: int
     bytes: int
     tokens: TokenEstimate
@@ -103,9 +110,12 @@ class Forecast:
     lines: Sequence[bytes]
 
 
-def forecast(plan: Plan, *, secrets: Sequence[str], limit: int | None = None, show: int = 0) -> Forecast:
+def forecast(
+    plan: Plan, *, secrets: Sequence[str], limit: int | None = None, show: int = 0, others: OtherRuns | None = None
+) -> Forecast:
     """Reads the source, the first ``limit`` rows of it, and counts; keeps the first ``show`` request lines.
 
+    ``others`` are the runs whose answers would be taken.
     Raises `SourceError` when the source cannot be read to its end.
     """
     tally = _Tally(plan, show)
@@ -128,14 +138,25 @@ def forecast(plan: Plan, *, secrets: Sequence[str], limit: int | None = None, sh
             screen=RedactingScreen(redactor),
             guard=guard,
             clock=clock,
+            find=_finder(others, redactor),
         )
         keys = _Keys(plan.key_field, admission, recorder)
         for batch in _batches(plan, limit):
             admitted = _below(admission.admit(batch), limit)
             keys.remember(admitted.tokens)
             sweep = processor.sweep(admitted.tokens, plan.first)
-            tally.count(admitted, sweep.arrivals, sweep.requests)
+            tally.count(admitted, sweep)
     return tally.result()
+
+
+def _finder(others: OtherRuns | None, redactor: Redactor) -> Callable[[Step, Token, bytes], Taken | None]:
+    """How the processor finds answers that need not be paid for."""
+
+    def find(step: Step, _token: Token, line: bytes) -> Taken | None:
+        known = None if others is None else others.find(step, line)
+        return None if known is None else take(step, known, redactor)
+
+    return find
 
 
 class _NoWayOut(StepContext):
@@ -189,11 +210,15 @@ class _Filling:
 
     def __init__(self, transform: BatchTransform) -> None:
         self._transform = transform
-        self.requests = self.bytes = self.files = 0
+        self.requests = self.bytes = self.files = self.reused = self.shared = 0
         self._requests_in_file = self._bytes_in_file = 0
+        self._keys: ScratchTable | None = None
 
-    def add(self, line: bytes) -> None:
-        """Takes one request."""
+    def add(self, step: Step, line: bytes) -> bool:
+        """Takes one request; whether it would be sent, and not shared with another one."""
+        if (key := shared_key(step, line)) is not None and not self._is_new(key):
+            self.shared += 1
+            return False
         if self.files == 0 or is_full(
             self._transform,
             requests=self._requests_in_file + 1,
@@ -206,6 +231,14 @@ class _Filling:
         self._bytes_in_file += len(line)
         self.requests += 1
         self.bytes += len(line)
+        return True
+
+    def _is_new(self, key: bytes) -> bool:
+        if self._keys is None:
+            self._keys = ScratchTable(("row",))
+        is_new = self._keys.get(key) is None
+        self._keys.put(key, 0)
+        return is_new
 
     @property
     def tokens(self) -> TokenEstimate:
@@ -224,17 +257,18 @@ class _Tally:
         self._fillings = {step.number: _Filling(step.batch) for step in plan.batch_steps if step.batch}
         self._lines: list[bytes] = []
 
-    def count(self, admitted: Admitted, arrivals: Sequence[Arrival], requests: Sequence[Request]) -> None:
+    def count(self, admitted: Admitted, sweep: Sweep) -> None:
         """Takes what became of one micro-batch."""
         self._rows += len(admitted.tokens) + len(admitted.rejected)
         for rejected in admitted.rejected:
             self._endings[Outcome.QUARANTINED, SOURCE_NODE, rejected.error.code, self._plan.on_invalid] += 1
-        for arrival in arrivals:
+        for arrival in sweep.arrivals:
             code = None if arrival.error is None else str(arrival.error["code"])
             self._endings[arrival.outcome, arrival.step_no, code, arrival.sink_no] += 1
-        for number, _, line in requests:
-            self._fillings[number].add(line)
-            if len(self._lines) < self._show:
+        for number, _, _ in sweep.taken:
+            self._fillings[number].reused += 1
+        for number, _, line in sweep.requests:
+            if self._fillings[number].add(self._plan.steps[number], line) and len(self._lines) < self._show:
                 self._lines.append(line.removesuffix(b"\n"))
 
     def result(self) -> Forecast:
@@ -258,6 +292,8 @@ class _Tally:
         return StepForecast(
             name=step.name,
             requests=filling.requests,
+            reused=filling.reused,
+            shared=filling.shared,
             files=filling.files,
             bytes=filling.bytes,
             tokens=filling.tokens,

@@ -9,6 +9,7 @@ from elspeth.contracts import MissingTrailError, PurgedError, RunStatus, UsageEr
 from elspeth.core.landscape import LandscapeReader, Payloads, RunHeader
 from elspeth.core.landscape.locks import RunLock
 from elspeth.core.landscape.retention import Keeping, grade_of, keeping_of
+from elspeth.core.landscape.savings import savings_of
 from elspeth.core.landscape.tally import (
     count_usage,
     describe_batches,
@@ -16,7 +17,7 @@ from elspeth.core.landscape.tally import (
     recorded_outcomes,
     row_equation,
 )
-from elspeth.engine.account import account_of
+from elspeth.engine.account import account_of, savings_as_json
 from elspeth.engine.batch import fold_batches, open_intents
 
 __all__ = ["call_record", "calls", "payload_chunks", "run_status", "runs"]
@@ -30,13 +31,15 @@ def runs(reader: LandscapeReader) -> Iterator[dict[str, Any]]:
     ):
         frontier = reader.frontier(run_no)
         run = reader.run_numbered(run_no)
+        money = _money(reader, run)
         yield {
             "id": run_id,
             "pipeline": pipeline,
             "status": status or "running",
             "started_at": started_at,
             "rows": frontier.get("rows", 0),
-            "cost_usd": _money(reader, run_no)["spent_usd"],
+            "cost_usd": money["spent_usd"],
+            "saved_usd": money["saved_usd"],
             "simulated": reader.is_simulated(run),
             "grade": grade,
             "is_held": keeping_of(reader, run).hold is not None,
@@ -68,7 +71,7 @@ def run_status(reader: LandscapeReader, run: RunHeader) -> dict[str, Any]:
         },
         "batches": describe_batches(reader, run.run_no),
         "usage": usage,
-        "money": _money(reader, run.run_no),
+        "money": _money(reader, run),
         "is_over_error_rate": bool(detail.get("is_over_error_rate", False)),
         "reason": detail.get("message"),
         "hint": detail.get("hint"),
@@ -88,8 +91,9 @@ def _keeping(reader: LandscapeReader, run: RunHeader, keeping: Keeping) -> dict[
     }
 
 
-def _money(reader: LandscapeReader, run_no: int) -> dict[str, Any]:
-    """What a run has cost and may still cost, and its limit, in US dollars."""
+def _money(reader: LandscapeReader, run: RunHeader) -> dict[str, Any]:
+    """What a run has cost and may still cost, what it saved, and its limit, in US dollars."""
+    run_no = run.run_no
     status, detail = reader.status(run_no)
     limit = reader.cost_limit(run_no)
     if status is RunStatus.COMPLETED and "money" in detail:
@@ -100,7 +104,8 @@ def _money(reader: LandscapeReader, run_no: int) -> dict[str, Any]:
         intents = open_intents(reader, run_no, batches)
         for batch in batches:
             batch.unsure, _ = intents.get(batch.number, (batch.unsure, 0))
-        money = account_of(batches, reader.prices(run_no)).as_json(names)
+        prices = reader.prices(run_no)
+        money = account_of(batches, prices).as_json(names) | savings_as_json(savings_of(reader, run), prices)
     return {**money, "limit_usd": None if limit is None else float(limit)}
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -21,6 +21,7 @@ from typing import Any
 from elspeth import __version__
 from elspeth.app.composition import PRICE_HINT, Beginning, build_plan, needs_simulator, secrets_of
 from elspeth.app.recorded import fields_json, recorded_beginning, recorded_pipeline
+from elspeth.app.reusing import runs_to_reuse
 from elspeth.app.sealing import seal_the_rest, signing_for
 from elspeth.app.simulation import SimulatorProcess
 from elspeth.app.state import State, database_path
@@ -103,12 +104,14 @@ def start_run(
     limit: int | None = None,
     sample: tuple[int, int] | None = None,
     key: str | None = None,
+    reuse: Sequence[str] = (),
     allow_second: bool = False,
 ) -> RunResult:
     """Runs a pipeline file: all rows, the first ``limit``, or a ``sample`` (so many rows, drawn by this seed).
 
     With a ``key`` at most one run of the pipeline is made under it: an unfinished one is gone on with, a
-    complete one reported. Raises `PipelineError`, `UsageError` or `CredentialsError` before anything is recorded.
+    complete one reported. ``reuse`` names the runs whose answers are taken. Raises `PipelineError`, `UsageError`,
+    `MissingTrailError` or `CredentialsError` before anything is recorded.
     """
     _require_storable(limit, *(sample or ()))
     registry = Registry()
@@ -126,6 +129,7 @@ def start_run(
             return resume_run(known.run_id, state=state, conditions=conditions, db=str(database))
         if not allow_second:
             _refuse_second(reader, pipeline)
+        others = runs_to_reuse(reader, reuse, pipeline=pipeline.name)
         new = NewRun(
             pipeline=pipeline.name,
             mode="simulated" if needs_simulator(pipeline) else "run",
@@ -136,6 +140,7 @@ def start_run(
             row_limit=limit,
             sample=None if sample is None else _sample(plan, *sample),
             run_key=key,
+            reuse=others,
         )
         run = reader.run_numbered(create_run(database, new, clock=SystemClock()))
         conditions.on_start(run.run_id)
@@ -278,8 +283,7 @@ class _Work:
         """What the run began with: the plan that is being recorded, or the record."""
         if first is None:
             return recorded_beginning(self._reader, self._run)
-        prices = {number: step.price for number, step in first.steps.items() if step.price is not None}
-        return Beginning(source_fields=first.fields[SOURCE_NODE], prices=prices)
+        return Beginning(source_fields=first.fields[SOURCE_NODE], prices=first.prices)
 
     def _cost_limit(self) -> Decimal | None:
         """The limit of this process: what it was told, else what the one before it went by, else the pipeline's."""
@@ -369,6 +373,7 @@ def _define(recorder: LandscapeRecorder, pipeline: Pipeline, plan: Plan) -> None
             expression=step.gate.text if step is not None and step.gate is not None else None,
             fields_json=fields_json(plan.fields[node.number]),
             price_json=None if step is None or step.price is None else compact_json(step.price.as_json()),
+            answers_from=None if step is None or step.batch is None else step.batch.answers_from(),
         )
     for edge in plan.graph.edges:
         recorder.journal.add("edges", from_no=edge.source, label=edge.label, to_no=edge.target)

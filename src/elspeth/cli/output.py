@@ -163,9 +163,18 @@ def _money_lines(status: Mapping[str, Any]) -> list[str]:
         parts.append(f"in flight at most {dollars(money['in_flight_at_most_usd'])}")
     if money["lost_at_most_usd"]:
         parts.append(f"for what is lost or was not counted at most {dollars(money['lost_at_most_usd'])}")
+    if money["answers_reused"] or money["requests_shared"]:
+        parts.append(_saved(money))
     if money["limit_usd"] is not None and not is_over:
         parts.append(f"limit {dollars(money['limit_usd'])}")
     return [" · ".join(parts)] if parts else []
+
+
+def _saved(money: Mapping[str, Any]) -> str:
+    """``saved $0.31 (120 answers reused, 7 requests shared)``."""
+    counts = (("answer", "reused", money["answers_reused"]), ("request", "shared", money["requests_shared"]))
+    what = ", ".join(f"{n:,} {noun}{'' if n == 1 else 's'} {verb}" for noun, verb, n in counts if n)
+    return what if money["saved_usd"] is None else f"saved {dollars(money['saved_usd'])} ({what})"
 
 
 def _usage_lines(usage: Mapping[str, Mapping[str, int]]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The pipeline file.")]
+ReuseOption = Annotated[
+    list[str] | None,
+    typer.Option("--reuse", metavar="RUN", help="Count what this run has answers for; latest, all; repeatable."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -91,6 +96,8 @@ def plan(
     file: FileArgument,
     show: Annotated[int, typer.Option("--show", min=0, metavar="N", help="Print the first N request lines.")] = 0,
     limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Read at most N rows.")] = None,
+    reuse: ReuseOption = None,
+    db: Annotated[str | None, typer.Option("--db", metavar="URL", help="The trail that --reuse names runs of.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Show what a run would send; send nothing.
@@ -101,7 +108,14 @@ def plan(
     from elspeth.app.forecast import forecast
 
     pipeline, checked = _checked(file)
-    result = forecast(checked, secrets=secrets_of(pipeline), limit=limit, show=show)
+    secrets = secrets_of(pipeline)
+    with ExitStack() as stack:
+        others = None
+        if reuse:
+            from elspeth.app.reusing import other_runs
+
+            others = stack.enter_context(other_runs(pipeline, checked, reuse, db=db))
+        result = forecast(checked, secrets=secrets, limit=limit, show=show, others=others)
     if json:
         print_json(_forecast_dict(result))
         return
@@ -209,6 +223,8 @@ def _forecast_dict(result: Forecast) -> dict[str, object]:
             {
                 "name": step.name,
                 "requests": step.requests,
+                "answers_reused": step.reused,
+                "requests_shared": step.shared,
                 "files": step.files,
                 "bytes": step.bytes,
                 "tokens": {"input": step.tokens.input._asdict(), "output": step.tokens.output._asdict()},
@@ -247,6 +263,10 @@ def _step_lines(step: StepForecast) -> Iterator[str]:
             f"  {step.name}: {_count(step.requests, 'request')} in {_count(step.files, 'file')}, "
             f"{_count(step.bytes, 'byte')}"
         )
+    if step.reused:
+        yield f"  {step.name}: {_count(step.reused, 'answer')} reused, not asked for"
+    if step.shared:
+        yield f"  {step.name}: {_count(step.shared, 'row')} more would share these requests"
     if step.requests:
         yield from _estimate_lines(step)
     if step.waits_for:

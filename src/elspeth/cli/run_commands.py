@@ -32,6 +32,12 @@ CancelOption = Annotated[
     bool,
     typer.Option("--cancel-remote", help="Cancel the jobs at the provider: run, when it is stopped; resume, at once."),
 ]
+ReuseOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reuse", metavar="RUN", help="Take answers that this run has for equal requests; latest, all; repeatable."
+    ),
+]
 DbOption = Annotated[str | None, typer.Option("--db", metavar="URL", help="The trail's database.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 ProgressOption = Annotated[str, typer.Option("--progress", metavar="HOW", help="auto, rich, plain or none.")]
@@ -55,6 +61,7 @@ def run(
     key: Annotated[
         str | None, typer.Option("--key", metavar="K", help="At most one run under this key: found again, it goes on.")
     ] = None,
+    reuse: ReuseOption = None,
     new: Annotated[bool, typer.Option("--new", help="Begin even if a run of it is unfinished, and pay again.")] = False,
     max_cost: MaxCostOption = None,
     cancel_remote: CancelOption = False,
@@ -79,6 +86,7 @@ def run(
             limit=limit,
             sample=None if sample is None else (sample, seed),
             key=key,
+            reuse=tuple(reuse or ()),
             allow_second=new,
         )
     _report(result, as_json=json)

@@ -106,7 +106,8 @@ class BatchLimits:
     """How the engine fills, sends and watches batches of one step. Times in seconds, sizes in bytes.
 
     ``max_enqueued_tokens`` (None: not known) is what the provider takes at a time of a model's input;
-    so many rows as ``canary`` says go first and alone.
+    so many rows as ``canary`` says go first and alone. ``is_shared``: rows with equal requests share one;
+    ``may_reuse``: answers that other runs have paid for may be taken.
     """
 
     max_requests: int
@@ -118,6 +119,8 @@ class BatchLimits:
     warn_after_s: float
     max_enqueued_tokens: int | None = None
     canary: int = 0
+    is_shared: bool = False
+    may_reuse: bool = True
 
 
 class BatchProvider(Protocol):

@@ -146,7 +146,11 @@ class BatchTransform(Protocol):
         ...
 
     def request_line(self, row: Row, custom_id: str) -> bytes | RowError:
-        """The row's line of the request file, newline included; deterministic."""
+        """The row's line of the request file, newline included; deterministic.
+
+        With ``custom_id`` as the value of the first member, and nowhere else, lines of equal requests can be told,
+        and their answers be shared and taken again.
+        """
         ...
 
     def line_id(self, line: bytes) -> str | None:
@@ -159,6 +163,13 @@ class BatchTransform(Protocol):
 
     def merge(self, row: Row, verdict: LineVerdict) -> TransformResult:
         """The row with its answer. Pure: a rebuilt row and the recorded line give the same result."""
+        ...
+
+    def answers_from(self) -> str:
+        """Who answers, as one line: everything beside a request's bytes that decides it, and no secret.
+
+        Two steps that say the same take each other's answers to equal requests.
+        """
         ...
 
     def price(self) -> Price | None:

@@ -12,9 +12,10 @@ from decimal import Decimal
 from typing import Any
 
 from elspeth.contracts import BatchPhase, Price
+from elspeth.core.landscape.savings import Savings
 from elspeth.engine.batch import Batch
 
-__all__ = ["Account", "account_of", "ceiling_usd"]
+__all__ = ["Account", "account_of", "ceiling_usd", "savings_as_json"]
 
 _ZERO = Decimal(0)
 
@@ -66,6 +67,21 @@ class Account:
 def as_number(amount: Decimal) -> float:
     """Dollars to the millionth."""
     return float(round(amount, 6))
+
+
+def savings_as_json(savings: Iterable[Savings], prices: Mapping[int, Price]) -> dict[str, Any]:
+    """For reports; ``saved_usd``, at this run's prices, is None where a part of it is not known."""
+    saved = list(savings)
+    costs = [
+        price.cost_usd(one.input_tokens, one.output_tokens)
+        for one in saved
+        if (price := prices.get(one.node_no)) is not None
+    ]
+    return {
+        "saved_usd": as_number(sum(costs, _ZERO)) if len(costs) == len(saved) else None,
+        "answers_reused": sum(one.answers_reused for one in saved),
+        "requests_shared": sum(one.requests_shared for one in saved),
+    }
 
 
 def account_of(batches: Iterable[Batch], prices: Mapping[int, Price]) -> Account:

@@ -81,7 +81,7 @@ class Batch:
     lost_jobs: int = 0
     is_file_doubted: bool = False
     is_overdue: bool = False
-    failed_rows: int = 0
+    failed_requests: int = 0
     uncounted_rows: int = 0
     usage: dict[str, dict[str, int]] = field(default_factory=dict)
 

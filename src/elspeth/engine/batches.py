@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from elspeth.contracts import BatchFacts, BatchPhase, BatchTransform, FileRole, TrailError
+from elspeth.core.canonical import sha256
+from elspeth.core.landscape import Slot
 from elspeth.core.payloads import content_hash
 from elspeth.engine.account import Account, account_of
 from elspeth.engine.batch import Batch, fold_batches, open_intents
@@ -17,6 +19,7 @@ from elspeth.engine.tokens import Token
 __all__ = ["Batches", "is_full"]
 
 _FILLING = ("requests", "bytes", "first_row", "last_row")
+_REACH = ("first_row", "last_row")
 
 
 class Batches:
@@ -29,7 +32,7 @@ class Batches:
         self._run = ledger.run
         self._payloads = ledger.payloads
         self.live: dict[int, Batch] = {}
-        self._prices = {number: step.price for number, step in plan.steps.items() if step.price is not None}
+        self._prices = plan.prices
         self._closed = Account()
         self._account: Account | None = None
         self._enqueued: dict[int, list[Batch]] | None = None
@@ -38,10 +41,12 @@ class Batches:
         self._taking: dict[tuple[int, int | None], Batch] = {}
         self._full: list[Batch] = []
         self._with_provider: Counter[int] = Counter()
+        self._joined: set[int] = set()
 
     def restore(self) -> None:
         """Rebuilds the batches from the trail, and the open ones from what `checkpoint` said of them."""
-        filling = self._reader.frontier(self._run.run_no).get("open_batches", {})
+        frontier = self._reader.frontier(self._run.run_no)
+        filling, joined = frontier.get("open_batches", {}), frontier.get("joined_batches", {})
         for batch in fold_batches(self._reader, self._run.run_no):
             self._begin(batch)
             if not batch.is_live:
@@ -50,6 +55,9 @@ class Batches:
             if batch.phase is BatchPhase.OPEN:
                 batch.apply(batch.phase, self._read_filling(batch, filling))
                 self._take_rows(batch)
+            elif str(batch.number) in joined:
+                batch.apply(batch.phase, joined[str(batch.number)])
+                self._joined.add(batch.number)
             self.live[batch.number] = batch
             self._with_provider[batch.node_no] += batch.is_with_provider
         for number, (operation, at) in open_intents(self._reader, self._run.run_no, self.live.values()).items():
@@ -65,7 +73,13 @@ class Batches:
             if batch.phase is BatchPhase.OPEN
         }
 
-    def add(self, step: Step, token: Token, line: bytes, *, attempt: int, parent: Batch | None = None) -> None:
+    def reach(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Which rows those batches have that took in more after they were sealed, for the frontier likewise."""
+        joined = sorted(self._joined & self.live.keys())
+        reach = {str(number): {name: getattr(self.live[number], name) for name in _REACH} for number in joined}
+        return {"joined_batches": reach} if reach else {}
+
+    def add(self, step: Step, token: Token, line: bytes, *, attempt: int, parent: Batch | None = None) -> Slot:
         """Puts a request line into the batch that takes rows for that step and parent, or into a new one.
 
         Commits nothing: a batch that is full is sealed by `seal_full` when the whole micro-batch is recorded.
@@ -81,19 +95,22 @@ class Batches:
         ):
             batch = self._open(step, attempt, parent)
         start = self._recorder.batches.reopen_file(batch.segment_no).append(line)
-        self._recorder.batches.add_member(
-            token.index,
-            batch_no=batch.number,
-            role=FileRole.REQUEST,
-            segment_no=batch.segment_no,
-            position=batch.requests,
-            start=start,
-            line=line,
-        )
+        slot = Slot(batch.number, batch.segment_no, batch.requests, start, len(line), sha256(line))
+        self._recorder.batches.add_request(token.index, slot)
         batch.first_row = token.index if batch.requests == 0 else min(batch.first_row, token.index)
         batch.last_row = max(batch.last_row, token.index)
         batch.requests += 1
         batch.bytes += len(line)
+        return slot
+
+    def join(self, row: int, slot: Slot) -> None:
+        """Lets a row share a request line of a live batch, whatever became of the batch since the line was made."""
+        batch = self.live[slot.batch_no]
+        self._recorder.batches.add_request(row, slot)
+        batch.first_row = min(batch.first_row, row)
+        batch.last_row = max(batch.last_row, row)
+        if batch.phase is not BatchPhase.OPEN:
+            self._joined.add(batch.number)
 
     def open_batch(self, step: Step, parent: Batch | None) -> Batch | None:
         """The batch that takes rows for a step: fresh ones, or those of ``parent`` again."""
@@ -176,9 +193,9 @@ class Batches:
         family = self.canary(node_no)
         if not family or any(batch.is_live for batch in family):
             return False
-        rows, failed = family[0].requests, sum(batch.failed_rows for batch in family)
+        requests, failed = family[0].requests, sum(batch.failed_requests for batch in family)
         limit = self._plan.max_error_rate
-        return failed >= rows if limit is None else failed > rows * limit
+        return failed >= requests if limit is None else failed > requests * limit
 
     def add_extra(self, batch: Batch, facts: BatchFacts) -> Batch:
         """Takes in a job too many for the file of ``batch``, to be cancelled and paid for."""

@@ -39,16 +39,18 @@ from elspeth.engine.answers import (
     may_retry,
     result_of,
 )
-from elspeth.engine.batch import Batch, custom_id, has_counts
+from elspeth.engine.batch import Batch, custom_id, has_counts, tokens_of
 from elspeth.engine.batches import Batches
 from elspeth.engine.ledger import Ledger
 from elspeth.engine.plan import Plan, Step
 from elspeth.engine.processor import Processor, Sweep
+from elspeth.engine.sharing import Sharing
 from elspeth.engine.tokens import Token
 
 __all__ = ["Harvester"]
 
 _ROWS_AT_ONCE = 256
+_MEMBERS_A_PAGE = 20_000
 
 
 @dataclass(slots=True)
@@ -57,8 +59,11 @@ class Tally:
 
     answered: int = 0
     failed: int = 0
+    failed_requests: int = 0
     retried: int = 0
     uncounted: int = 0
+    shared: int = 0
+    shared_tokens: list[int] = field(default_factory=lambda: [0, 0])
     reasons: Counter[str] = field(default_factory=Counter)
     usage: dict[str, Counter[str]] = field(default_factory=dict)
 
@@ -73,13 +78,34 @@ class Tally:
             if isinstance(value, int) and not isinstance(value, bool):
                 counts[name] += value
 
+    def count_shared(self, verdict: LineVerdict) -> None:
+        """Adds what a row would have cost that shares another one's line."""
+        self.shared += 1
+        for place, tokens in enumerate(tokens_of(verdict.usage or {})):
+            self.shared_tokens[place] += tokens
+
+    def count_row(self, verdict: LineVerdict, *, is_retry: bool, is_shared: bool) -> None:
+        """Adds what became of a row; ``is_shared``: by the line of another one."""
+        if verdict.failure is None:
+            self.answered += 1
+            return
+        self.reasons[verdict.failure.code] += 1
+        if is_retry:
+            self.retried += 1
+        else:
+            self.failed += 1
+            self.failed_requests += not is_shared
+
     def facts(self) -> dict[str, Any]:
         """As JSON."""
+        shared = {"shared_rows": self.shared, "shared_tokens": self.shared_tokens} if self.shared else {}
         return {
             "answered": self.answered,
             "failed_rows": self.failed,
+            "failed_requests": self.failed_requests,
             "retried": self.retried,
             "reasons": dict(self.reasons),
+            **shared,
             **self.cost(),
         }
 
@@ -102,6 +128,7 @@ class Harvester:
         settle: Callable[[Sweep, Sequence[Token]], None],
     ) -> None:
         self._plan = plan
+        self._ledger = ledger
         self._processor = processor
         self._batches = batches
         self._recorder = ledger.recorder
@@ -122,12 +149,14 @@ class Harvester:
         with tempfile.TemporaryFile(prefix="elspeth-", dir=self._run.payload_folder) as file:
             tally = Tally()
             answers = self._index(step, batch, file, tally)
+            sharing = Sharing.of(batch, self._ledger) if _transform(step).limits.is_shared else Sharing()
             members = self._members(batch)
             while group := list(islice(members, _ROWS_AT_ONCE)):
-                self._take(step, batch, group, answers, tally)
+                self._take(step, batch, group, answers, sharing, tally)
                 self._batches.seal_full()
         retry = self._batches.open_batch(step, batch)
-        self._batches.note(batch, "harvested", BatchPhase.HARVESTED, tally.facts())
+        reach = {"first_row": batch.first_row, "last_row": batch.last_row}
+        self._batches.note(batch, "harvested", BatchPhase.HARVESTED, {**reach, **tally.facts()})
         if retry is not None:
             self._batches.seal(retry)
         self._recorder.journal.commit_durably()
@@ -159,7 +188,7 @@ class Harvester:
             detail = {**where, "line_sha256": sha256(line.line).hex(), "kind": line.kind, "message": line.message}
             self._batches.note(batch, "line_set_aside", batch.phase, detail)
 
-        expected = {custom_id(row, batch.attempt) for row in self._members(batch)}
+        expected = {custom_id(row, batch.attempt) for row, _ in self._members(batch)}
         return index_answers(transform, expected, self._files(batch), file=file, on_set_aside=set_aside)
 
     def _files(self, batch: Batch) -> Iterator[tuple[FileRole, Iterator[bytes]]]:
@@ -183,59 +212,66 @@ class Harvester:
 
     # Rows
 
-    def _members(self, batch: Batch) -> Iterator[int]:
-        """The rows of a batch, ascending."""
-        for (row,) in self._reader.query(
-            "SELECT row_index FROM batch_members WHERE run_no = ? AND row_index BETWEEN ? AND ? "
-            "AND batch_no = ? AND role = ? ORDER BY row_index",
+    def _members(self, batch: Batch) -> Iterator[tuple[int, int]]:
+        """The rows of a batch, ascending, each with the place of its line in the request file.
+
+        They are more than its lines where rows share them, so they are read page by page. No cursor stays open: it
+        would keep what is recorded meanwhile out of sight.
+        """
+        first = batch.first_row
+        while page := self._reader.query(
+            "SELECT row_index, position FROM batch_members WHERE run_no = ? AND row_index BETWEEN ? AND ? "
+            "AND batch_no = ? AND role = ? ORDER BY row_index LIMIT ?",
             self._run.run_no,
-            batch.first_row,
+            first,
             batch.last_row,
             batch.number,
             FileRole.REQUEST.value,
+            _MEMBERS_A_PAGE,
         ):
-            yield row
+            yield from page
+            first = page[-1][0] + 1
 
-    def _take(self, step: Step, batch: Batch, group: Sequence[int], answers: Answers, tally: Tally) -> None:
+    def _take(
+        self,
+        step: Step,
+        batch: Batch,
+        group: Sequence[tuple[int, int]],
+        answers: Answers,
+        sharing: Sharing,
+        tally: Tally,
+    ) -> None:
         started_at = self._clock.now_us()
         tokens: list[Token] = []
         results: list[TransformResult] = []
-        retries: list[Token] = []
+        retries: list[tuple[Token, int]] = []
         places: list[tuple[int, Place, bytes]] = []
         transform = _transform(step)
-        asked_again = self._asked_again(batch, group)
-        for row in self._rows.fetch(group):
-            verdict, place, line = answers.verdict(transform, batch, custom_id(row.index, batch.attempt))
-            tally.count_usage(verdict)
+        rows = [row for row, _ in group]
+        asked_again = self._asked_again(batch, rows)
+        for row, (_, position) in zip(self._rows.fetch(rows), group, strict=True):
+            owner = sharing.owner(row.index, position)
+            verdict, place, line = answers.verdict(transform, batch, custom_id(owner, batch.attempt))
+            is_shared = owner != row.index
+            (tally.count_shared if is_shared else tally.count_usage)(verdict)
             is_retry = verdict.is_retryable and may_retry(transform, batch)
-            self._count(tally, verdict, is_retry=is_retry)
+            tally.count_row(verdict, is_retry=is_retry, is_shared=is_shared)
             if row.index in asked_again or any(state.node_no == step.number for state in row.states):
                 continue
             token = self._token(step, row)
             if place is not None and line is not None:
                 places.append((row.index, place, line))
             if is_retry:
-                retries.append(token)
+                retries.append((token, position))
             else:
                 tokens.append(token)
                 results.append(result_of(transform, token.row, verdict))
         sweep = self._processor.resume_sweep(step, tokens, results, started_at=started_at, attempt=batch.attempt)
         for index, place, line in places:
             self._record_answer(batch, index, place, line)
-        for token in retries:
-            self._ask_again(step, batch, token)
+        for token, position in retries:
+            self._ask_again(step, batch, token, position, sharing)
         self._settle(sweep, tokens)
-
-    @staticmethod
-    def _count(tally: Tally, verdict: LineVerdict, *, is_retry: bool) -> None:
-        if verdict.failure is None:
-            tally.answered += 1
-            return
-        tally.reasons[verdict.failure.code] += 1
-        if is_retry:
-            tally.retried += 1
-        else:
-            tally.failed += 1
 
     def _token(self, step: Step, row: TrailRow) -> Token:
         version = row.version_before(step.number)
@@ -257,11 +293,17 @@ class Harvester:
             line=line,
         )
 
-    def _ask_again(self, step: Step, batch: Batch, token: Token) -> None:
+    def _ask_again(self, step: Step, batch: Batch, token: Token, position: int, sharing: Sharing) -> None:
+        """Rows that shared a line share the one of the next attempt."""
+        slot = sharing.next_slot(position)
+        if slot is not None:
+            self._batches.join(token.index, slot)
+            return
         line = _transform(step).request_line(token.row, custom_id(token.index, batch.attempt + 1))
         if isinstance(line, RowError):
             raise RunError(f"row {token.index}: its request cannot be made a second time: {line.message}")
-        self._batches.add(step, token, line, attempt=batch.attempt + 1, parent=batch)
+        slot = self._batches.add(step, token, line, attempt=batch.attempt + 1, parent=batch)
+        sharing.asked_again(position, slot)
 
     def _asked_again(self, batch: Batch, group: Sequence[int]) -> set[int]:
         """The rows of ``group`` that an interrupted harvest has put into the retry batch already."""

@@ -32,7 +32,9 @@ from elspeth.contracts import (
 from elspeth.core.calls import NetworkGuard, Redactor
 from elspeth.core.landscape import LandscapeReader, LandscapeRecorder, RunHeader
 from elspeth.core.landscape.extents import PART_EXTENT, extents_of
+from elspeth.core.landscape.savings import savings_of
 from elspeth.core.landscape.tally import count_outcomes, count_usage, describe_outcomes
+from elspeth.engine.account import savings_as_json
 from elspeth.engine.admission import Admission
 from elspeth.engine.allowance import Allowance
 from elspeth.engine.attempts import Attempts
@@ -42,13 +44,16 @@ from elspeth.engine.decisions import Decisions, person, take_decisions
 from elspeth.engine.frontier import Frontier
 from elspeth.engine.harvest import Harvester
 from elspeth.engine.ledger import Ledger
+from elspeth.engine.other_runs import OtherRuns
 from elspeth.engine.outputs import Output
 from elspeth.engine.plan import SOURCE_NODE, Plan, Step
 from elspeth.engine.processor import Processor, Sweep
 from elspeth.engine.rebuild import rebuild_part
 from elspeth.engine.remote import RemoteSteps
+from elspeth.engine.reuse import KnownAnswers
 from elspeth.engine.screen import RedactingScreen
 from elspeth.engine.selection import Selection
+from elspeth.engine.shared_requests import SharedRequests
 from elspeth.engine.standstill import Standstill
 from elspeth.engine.tokens import Token
 
@@ -141,14 +146,18 @@ class Orchestrator:
             recorder=recorder,
             reader=reader,
         )
+        self._batches = Batches(plan, ledger)
+        self._shared = SharedRequests(plan, ledger, self._batches)
+        others = OtherRuns(plan, reader, run.reuse)
+        self._known = KnownAnswers(ledger, shared=self._shared, others=others, redactor=redactor)
         self._processor = Processor(
             plan,
             context_of=lambda step: self._contexts[step.number],
             screen=RedactingScreen(redactor),
             guard=guard,
             clock=clock,
+            find=self._known.find,
         )
-        self._batches = Batches(plan, ledger)
         self._allowance = Allowance(plan, self._batches, max_cost_usd=terms.max_cost_usd)
         self._attempts = Attempts(plan, ledger, batches=self._batches, redactor=redactor)
         self._remote = RemoteSteps(
@@ -189,6 +198,7 @@ class Orchestrator:
         """Closes the providers' connections."""
         for context in self._contexts.values():
             context.close()
+        self._known.close()
 
     # Beginning
 
@@ -256,6 +266,7 @@ class Orchestrator:
             "released": self._frontier.released,
             "bad_rows": self._bad_rows,
             "open_batches": self._batches.checkpoint(),
+            **self._batches.reach(),
             "sinks": {str(number): output.state() for number, output in self._outputs.items()},
         }
 
@@ -308,8 +319,9 @@ class Orchestrator:
         versions = [version for token in tokens for version in token.versions]
         if versions:
             self._recorder.add_row_bytes(versions, first_row=tokens[0].index, last_row=tokens[-1].index)
+        self._known.record(sweep.taken)
         for node_no, token, line in sweep.requests:
-            self._batches.add(self._plan.steps[node_no], token, line, attempt=0)
+            self._shared.ask(self._plan.steps[node_no], token, line)
 
     def _settle_harvested(self, sweep: Sweep, tokens: Sequence[Token]) -> None:
         """The same for rows that come home; where they go on to, the trail tells when it is their turn."""
@@ -467,5 +479,8 @@ class Orchestrator:
             "bad_rows": self._bad_rows,
             "outcomes": outcomes,
             "usage": count_usage(self._reader, self._run.run_no),
-            "money": self._batches.account().as_json(self._plan.names),
+            "money": {
+                **self._batches.account().as_json(self._plan.names),
+                **savings_as_json(savings_of(self._reader, self._run), self._plan.prices),
+            },
         }

@@ -79,6 +79,11 @@ class Plan:
         """The steps at which rows wait for a provider, in order."""
         return tuple(step for step in self.steps.values() if step.batch is not None)
 
+    @property
+    def prices(self) -> Mapping[int, Price]:
+        """What the tokens of batch steps cost, by node, where anybody knows."""
+        return {number: step.price for number, step in self.steps.items() if step.price is not None}
+
     def is_sink(self, node_no: int) -> bool:
         """Whether rows end at that node."""
         return node_no in self.sinks

@@ -58,7 +58,7 @@ class Standstill:
         return BatchPendingError(sorted(self._batches.live), now, hint=hint)
 
     def _dead_canary(self, step: str, family: list[Batch]) -> ErrorRateError:
-        failed = sum(batch.failed_rows for batch in family)
+        failed = sum(batch.failed_requests for batch in family)
         return ErrorRateError(
             f"{failed:,} of the first {family[0].requests:,} rows failed at step {step!r}, its canary",
             hint="Nothing more was sent. `elspeth status` counts the reasons; mend the pipeline and begin another "

@@ -30,7 +30,7 @@ GROUP: Final = "elspeth.plugins"
 KINDS: Final = ("source", "transform", "sink")
 BUILT_IN: Final = "elspeth"
 
-_BATCH_METHODS: Final = ("output_fields", "request_line", "line_id", "read_line", "merge", "provider")
+_BATCH_METHODS: Final = ("output_fields", "request_line", "line_id", "read_line", "merge", "answers_from", "provider")
 _METHODS: Final = {
     "source": ("fields", "read"),
     "transform": ("output_fields", "process"),

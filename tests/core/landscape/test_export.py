@@ -139,7 +139,7 @@ def test_a_line_of_each_shape(trail: Trail) -> None:
         f'{{"table":"runs","run_no":1,"run_id":"{run.run_id}","pipeline":"p\\"ü","mode":"run","started_at":{started},'
         f'"folder":{folder},"config_json":{{"a": 1.0, "b": [10000000000000000000001]}},"config_hash":"{config_hash}",'
         f'"code_version":"0","payload_folder":"payloads/{run.run_id}","row_limit":null,"sample_rows":null,'
-        '"sample_seed":null,"sample_of":null,"run_key":null}'
+        '"sample_seed":null,"sample_of":null,"run_key":null,"reuse_json":null}'
     )
     assert lines[1].startswith('{"table":"run_events","run_no":1,"event_no":0,"commit_no":0,"at":')
     assert '"status":"failed"' in lines[1]

@@ -84,7 +84,15 @@ def test_a_fault_inside_the_transaction_leaves_nothing(trail: Trail) -> None:
     recorder.add_rows([0], [1], [sha256(b"a")])
     recorder.add_outcome(0, outcome=Outcome.COMPLETED, step_no=None, sink_no=None)
     recorder.journal.add(
-        "nodes", node_no=1, name=None, kind=1, plugin=None, expression=None, fields_json="{}", price_json=None
+        "nodes",
+        node_no=1,
+        name=None,
+        kind=1,
+        plugin=None,
+        expression=None,
+        fields_json="{}",
+        price_json=None,
+        answers_from=None,
     )
 
     with pytest.raises(sqlite3.IntegrityError, match=r"NOT NULL constraint failed: nodes\.name"):

@@ -26,6 +26,7 @@ from elspeth.contracts import (
 from elspeth.core.canonical import canonical_json, sha256
 from elspeth.core.landscape import LandscapeRecorder, Payloads, RunHeader
 from elspeth.core.landscape.retention import add_purge
+from elspeth.core.landscape.reuses import Reuse
 from elspeth.core.landscape.schema import TABLES, table
 
 START = 1_704_067_200_000_000
@@ -284,18 +285,53 @@ def test_segments_frames_extents_and_commits(trail: Trail, recorder: LandscapeRe
     assert {"next_row": 2} == trail.reader().frontier(run.run_no)
 
 
+def test_a_taken_answer_and_the_lines_that_are_kept_of_it(trail: Trail, recorder: LandscapeRecorder) -> None:
+    request, reply = recorder.add_reused_line(b"asked\n"), recorder.add_reused_line(b"answered\n")
+    reuse = Reuse(
+        node_no=2,
+        from_run="01k9x",
+        from_row=7,
+        from_batch=3,
+        from_attempt=1,
+        request_hash=request.sha256,
+        request_ref=str(request),
+        role=FileRole.OUTPUT,
+        reply_hash=reply.sha256,
+        reply_ref=str(reply),
+        input_tokens=11,
+        output_tokens=None,
+        is_simulated=True,
+    )
+    recorder.add_reuse(5, reuse)
+    recorder.journal.commit_durably()
+
+    asked, answered = (sha256(b"asked\n"), "1:0:6"), (sha256(b"answered\n"), "1:6:9")
+    assert [(1, 5, b"", 2, 0, "01k9x", 7, 3, 1, *asked, FileRole.OUTPUT.value, *answered, 11, None, 1)] == records(
+        trail, "reuses"
+    )
+    assert [("reused.zst", PayloadClass.FILES.value)] == records(trail, "segments", "name", "class")
+
+
 def test_a_record_lacks_no_column(trail: Trail, recorder: LandscapeRecorder) -> None:
     with pytest.raises(KeyError, match="label"):
         recorder.journal.add("edges", from_no=1, to_no=None)
     recorder.journal.add("edges", from_no=1, label="next", to_no=None)
     recorder.journal.add(
-        "nodes", node_no=1, name="n", kind=2, plugin=None, expression="e", fields_json="{}", price_json=None
+        "nodes",
+        node_no=1,
+        name="n",
+        kind=2,
+        plugin=None,
+        expression="e",
+        fields_json="{}",
+        price_json=None,
+        answers_from=None,
     )
     recorder.journal.add("artifacts", node_no=1, path="/o", size=1, hash=A, records=0)
     recorder.journal.commit_durably()
 
     assert [(1, 1, "next", 0, None)] == records(trail, "edges")
-    assert [(1, 1, 0, "n", 2, None, "e", "{}", None)] == records(trail, "nodes")
+    assert [(1, 1, 0, "n", 2, None, "e", "{}", None, None)] == records(trail, "nodes")
     assert [(1, 1, 0, "/o", 1, A, 0)] == records(trail, "artifacts")
 
 

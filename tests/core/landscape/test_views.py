@@ -26,6 +26,8 @@ COLUMNS = {
     "v_states": "run_id, row_index, path, step, attempt, status, route, input_hash, output_hash, started_at, "
     "duration_us, error_json",
     "v_outcomes": "run_id, row_index, path, outcome, step, sink",
+    "v_reuses": "run_id, row_index, path, step, from_run, from_row, from_batch, from_attempt, request_hash, "
+    "request_ref, reply_hash, reply_ref, input_tokens, output_tokens",
     "v_calls": "run_id, call_id, step, batch, row_index, operation, method, url, status, http_status, latency_ms, "
     "started_at, request_hash, request_ref, response_hash, response_ref, provider_request_id, error_json",
     "v_batches": "run_id, batch, step, attempt, requests, bytes, status, remote_file, remote_batch, created_at, "
@@ -52,6 +54,7 @@ def recorder(trail: Trail, run: RunHeader) -> LandscapeRecorder:
             expression=None,
             fields_json="{}",
             price_json=None,
+            answers_from=None,
         )
     return made
 

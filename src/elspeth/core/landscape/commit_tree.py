@@ -13,8 +13,9 @@ from typing import Any
 
 from elspeth.core.canonical import compact_json
 from elspeth.core.landscape.buffers import Layer
+from elspeth.core.landscape.columns import Table
 from elspeth.core.landscape.leaves import HINT_BYTES, leaf_hashes, line_encoder
-from elspeth.core.landscape.schema import TABLES, Table
+from elspeth.core.landscape.schema import TABLES
 from elspeth.core.merkle import root_of
 
 __all__ = ["CommitTree", "SingleRecords", "tree_of"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from elspeth.core.landscape.schema import TABLES, Table
+from elspeth.core.landscape.columns import Table
+from elspeth.core.landscape.schema import TABLES
 
 __all__ = ["create_statements"]
 
@@ -11,6 +12,7 @@ _INDEXES = (
     "CREATE UNIQUE INDEX runs_by_id ON runs (run_id)",
     "CREATE UNIQUE INDEX runs_by_key ON runs (pipeline, run_key) WHERE run_key IS NOT NULL",
     "CREATE INDEX calls_simulated ON calls (run_no) WHERE is_simulated = 1",
+    "CREATE INDEX reuses_simulated ON reuses (run_no) WHERE is_simulated = 1",
     "CREATE INDEX calls_by_batch ON calls (run_no, batch_no)",
     "CREATE INDEX calls_by_request ON calls (request_hash)",
     "CREATE INDEX calls_by_response ON calls (response_hash)",

@@ -24,10 +24,11 @@ from typing import Any
 
 from elspeth.contracts import PayloadClass, TrailError
 from elspeth.core.canonical import compact_json, sha256
+from elspeth.core.landscape.columns import Column, Table
 from elspeth.core.landscape.extents import SEGMENT_EXTENT, extents_of, first_wrong_extent
 from elspeth.core.landscape.reader import LandscapeReader, RunHeader, read_word
 from elspeth.core.landscape.retention import keeping_of
-from elspeth.core.landscape.schema import TABLES, Column, Table, table
+from elspeth.core.landscape.schema import TABLES, table
 from elspeth.core.payloads import Frame, SegmentReader
 
 __all__ = ["payload_lines", "record_lines"]

@@ -24,7 +24,7 @@ from types import NoneType
 from typing import Any
 
 from elspeth.contracts import TrailError
-from elspeth.core.landscape.schema import Column, Table
+from elspeth.core.landscape.columns import Column, Table
 from elspeth.core.merkle import LEAF_PREFIX, leaf_hash
 
 __all__ = [

@@ -19,7 +19,9 @@ from elspeth.contracts import FileRole, MissingTrailError, NodeKind, Outcome, Pu
 from elspeth.core.canonical import sha256
 from elspeth.core.expressions import Expression
 from elspeth.core.landscape.reader import LandscapeReader, Payloads, RunHeader, read_word
+from elspeth.core.landscape.request_lines import asked_by
 from elspeth.core.landscape.retention import keeping_of
+from elspeth.core.landscape.reuses import Reuse, reuses_of_row
 from elspeth.core.landscape.rows import TrailRow, TrailRows, TrailState
 
 __all__ = ["Lineage"]
@@ -163,6 +165,7 @@ class Lineage:
             index,
         ):
             shown: dict[str, Any] = {"batch": batch_no, "attempt": attempt, "request": None, "reply": None}
+            shown |= {"shared_with": None, "reused_from": None}
             for role, segment_no, position, start, length, line_hash in self._reader.query(
                 "SELECT role, segment_no, position, start, length, line_hash FROM batch_members "
                 "WHERE run_no = ? AND row_index = ? AND batch_no = ?",
@@ -181,11 +184,37 @@ class Lineage:
                         place = f"the {word.word} line of row {index} in batch {batch_no}"
                         raise TrailError(f"{place} does not have its hash")
                     part["line"] = _text(line)
+                    if word is FileRole.REQUEST:
+                        shown["shared_with"] = _owner(line, index)
                 shown["request" if word is FileRole.REQUEST else "reply"] = part
             shown["call_ids"] = self._calls_of(batch_no)
             shown["error"] = None
             found.setdefault(node_no, []).append(shown)
+        for reuse in reuses_of_row(self._reader, self._run, index):
+            found.setdefault(reuse.node_no, []).append(self._taken(reuse))
         return found
+
+    def _taken(self, reuse: Reuse) -> dict[str, Any]:
+        """An answer that was there already: no batch and no call of the row's own."""
+        lines = (
+            ("request", FileRole.REQUEST, reuse.request_ref, reuse.request_hash),
+            ("reply", reuse.role, reuse.reply_ref, reuse.reply_hash),
+        )
+        shown: dict[str, Any] = {"batch": None, "attempt": 0}
+        for name, role, ref, digest in lines:
+            part: dict[str, Any] = {"file": role.word, "file_line": None, "sha256": digest.hex()}
+            try:
+                part["line"] = _text(self._payloads.body_at(ref, digest))
+            except PurgedError as purged:
+                part |= {"line": None, "purged": purged.mark.as_json()}
+            shown[name] = part
+        origin = {
+            "run": reuse.from_run,
+            "row": reuse.from_row,
+            "batch": reuse.from_batch,
+            "attempt": reuse.from_attempt,
+        }
+        return {**shown, "shared_with": None, "reused_from": origin, "call_ids": [], "error": None}
 
     def _calls_of(self, batch_no: int) -> list[str]:
         return [
@@ -225,6 +254,12 @@ class Lineage:
             "SELECT path FROM artifacts WHERE run_no = ? AND node_no = ?", self._run.run_no, sink_no
         )
         return str(found[0][0]) if found else None
+
+
+def _owner(line: bytes, index: int) -> dict[str, int] | None:
+    """The row that a request line names, where that is another one."""
+    named = asked_by(line)
+    return None if named is None or named[0] == index else {"row": named[0]}
 
 
 def _text(data: bytes) -> str:

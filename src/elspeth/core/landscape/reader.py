@@ -40,7 +40,7 @@ _BAD = (sqlite3.DatabaseError, UnicodeDecodeError)
 
 _FRAMES_KEPT = 4
 _MOST_FETCHED = 256
-_HEADER_TYPES = (str, str, str, int, str, str, bytes, str, *[int | None] * 4)
+_HEADER_TYPES = (str, str, str, int, str, str, bytes, str, *[int | None] * 4, str | None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunHeader:
-    """A run as its first record has it; ``started_at`` is microseconds since the epoch."""
+    """A run as its first record has it; ``started_at`` is microseconds since the epoch.
+
+    ``reuse`` are the ids of the runs whose answers it takes.
+    """
 
     run_no: int
     run_id: str
@@ -66,6 +69,7 @@ class RunHeader:
     payload_folder: Path
     row_limit: int | None
     sample: Sample | None
+    reuse: tuple[str, ...] = ()
 
     @property
     def key_field(self) -> str | None:
@@ -175,14 +179,14 @@ class LandscapeReader:
         """The run with that number in this database."""
         found = self.query(
             "SELECT run_id, pipeline, mode, started_at, folder, config_json, config_hash, payload_folder, row_limit, "
-            "sample_rows, sample_seed, sample_of FROM runs WHERE run_no = ?",
+            "sample_rows, sample_seed, sample_of, reuse_json FROM runs WHERE run_no = ?",
             run_no,
         )
         if not found:
             raise MissingTrailError(f"there is no run numbered {run_no} in {self.database}")
         _require_types(found[0], f"runs {run_no}")
         run_id, pipeline, mode, started_at, folder, config, config_hash, payloads, limit = found[0][:9]
-        rows, seed, of = found[0][9:]
+        rows, seed, of, reuse = found[0][9:]
         if sha256(config.encode(errors="surrogateescape")) != config_hash:
             raise TrailError(f"runs {run_no}: config_json does not have the hash {config_hash.hex()}")
         return RunHeader(
@@ -196,6 +200,7 @@ class LandscapeReader:
             payload_folder=self.database.parent / payloads,
             row_limit=limit,
             sample=None if rows is None else Sample(rows=rows, seed=seed, of=of),
+            reuse=_run_ids(reuse, f"runs {run_no}"),
         )
 
     def run_with_key(self, pipeline: str, key: str) -> RunHeader | None:
@@ -238,7 +243,11 @@ class LandscapeReader:
     def is_simulated(self, run: RunHeader) -> bool:
         """Whether answers of the run come from a simulator, the built-in one or another."""
         return run.mode == "simulated" or bool(
-            self.query("SELECT 1 FROM calls WHERE run_no = ? AND is_simulated = 1 LIMIT 1", run.run_no)
+            self.query(
+                "SELECT 1 FROM calls WHERE run_no = ?1 AND is_simulated = 1 "
+                "UNION ALL SELECT 1 FROM reuses WHERE run_no = ?1 AND is_simulated = 1 LIMIT 1",
+                run.run_no,
+            )
         )
 
     def frontier(self, run_no: int) -> dict[str, Any]:
@@ -266,6 +275,18 @@ def read_json(text: str | None, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TrailError(f"{place}: not a JSON object")
     return value
+
+
+def _run_ids(text: str | None, place: str) -> tuple[str, ...]:
+    if text is None:
+        return ()
+    try:
+        ids = json.loads(text)
+    except ValueError as error:
+        raise TrailError(f"{place}: not JSON: {error}") from error
+    if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
+        raise TrailError(f"{place}: not a JSON list of ids")
+    return tuple(ids)
 
 
 class Payloads:

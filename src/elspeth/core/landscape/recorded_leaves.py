@@ -17,9 +17,10 @@ from operator import itemgetter
 from types import NoneType
 from typing import Any
 
+from elspeth.core.landscape.columns import Table
 from elspeth.core.landscape.leaves import line_encoder
 from elspeth.core.landscape.reader import LandscapeReader, RunHeader
-from elspeth.core.landscape.schema import TABLES, Table
+from elspeth.core.landscape.schema import TABLES
 
 __all__ = ["Leaf", "leaves"]
 

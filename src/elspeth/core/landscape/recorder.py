@@ -11,7 +11,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 from elspeth.contracts import (
     BatchPhase,
@@ -30,9 +30,21 @@ from elspeth.contracts import (
 )
 from elspeth.core.canonical import canonical_json, compact_json, sha256
 from elspeth.core.landscape.journal import Journal
+from elspeth.core.landscape.reuses import Reuse
 from elspeth.core.payloads import BodyWriter, SegmentWriter
 
-__all__ = ["BatchRecorder", "CallRecorder", "LandscapeRecorder"]
+__all__ = ["BatchRecorder", "CallRecorder", "LandscapeRecorder", "Slot"]
+
+
+class Slot(NamedTuple):
+    """Where a request line stands: the batch, the segment of its file, and the place in it, in bytes."""
+
+    batch_no: int
+    segment_no: int
+    position: int
+    start: int
+    length: int
+    sha256: bytes
 
 
 class LandscapeRecorder:
@@ -107,6 +119,31 @@ class LandscapeRecorder:
         """Stores all versions of a micro-batch's rows, row by row, as the lines of one frame."""
         _, segment = self.journal.payloads.shared(PayloadClass.ROWS)
         segment.append_frame(b"\n".join(versions) + b"\n", first_row=first_row, last_row=last_row)
+
+    def add_reuse(self, row: int, reuse: Reuse) -> None:
+        """Records that a token took an answer that was there already."""
+        self.journal.add(
+            "reuses",
+            row_index=row,
+            path=b"",
+            node_no=reuse.node_no,
+            from_run=reuse.from_run,
+            from_row=reuse.from_row,
+            from_batch=reuse.from_batch,
+            from_attempt=reuse.from_attempt,
+            request_hash=reuse.request_hash,
+            request_ref=reuse.request_ref,
+            role=reuse.role.value,
+            reply_hash=reuse.reply_hash,
+            reply_ref=reuse.reply_ref,
+            input_tokens=reuse.input_tokens,
+            output_tokens=reuse.output_tokens,
+            is_simulated=int(reuse.is_simulated),
+        )
+
+    def add_reused_line(self, line: bytes) -> BodyRef:
+        """Stores a line of another run, so that this one needs nothing of it."""
+        return _store_body(self.journal, line, PayloadClass.FILES, stem="reused")
 
     def add_outcome(
         self,
@@ -333,6 +370,19 @@ class BatchRecorder:
             start=start,
             length=len(line),
             sha256=sha256(line),
+        )
+
+    def add_request(self, row: int, slot: Slot) -> None:
+        """Records where a row's request stands; rows with equal ones may share a line."""
+        self._journal.gathered.members.add(
+            row,
+            batch_no=slot.batch_no,
+            role=FileRole.REQUEST.value,
+            segment_no=slot.segment_no,
+            position=slot.position,
+            start=slot.start,
+            length=slot.length,
+            sha256=slot.sha256,
         )
 
     def event_count(self, batch_no: int) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elspeth.contracts import BatchPhase, Clock, FileRole, PayloadClass, RunError, UsageError
-from elspeth.core.canonical import sha256
+from elspeth.core.canonical import compact_json, sha256
 from elspeth.core.landscape.database import connect_writer
 from elspeth.core.landscape.journal import Counters, Journal
 from elspeth.core.landscape.reader import LandscapeReader, RunHeader, Sample, read_word
@@ -35,6 +35,7 @@ class NewRun:
     row_limit: int | None
     sample: Sample | None = None
     run_key: str | None = None
+    reuse: tuple[str, ...] = ()
 
 
 def create_run(database: Path, new: NewRun, *, clock: Clock) -> int:
@@ -46,7 +47,7 @@ def create_run(database: Path, new: NewRun, *, clock: Clock) -> int:
         connection.execute("BEGIN IMMEDIATE")
         (run_no,) = connection.execute("SELECT COALESCE(MAX(run_no), 0) + 1 FROM runs").fetchone()
         connection.execute(
-            "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 run_no,
                 run_id,
@@ -61,6 +62,7 @@ def create_run(database: Path, new: NewRun, *, clock: Clock) -> int:
                 new.row_limit,
                 *((None, None, None) if new.sample is None else (new.sample.rows, new.sample.seed, new.sample.of)),
                 new.run_key,
+                compact_json(list(new.reuse)) if new.reuse else None,
             ),
         )
         connection.execute("COMMIT")

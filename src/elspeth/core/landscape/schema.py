@@ -12,7 +12,7 @@ updated or deleted: triggers stop accidents, verification finds the rest.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from elspeth.contracts.enums import (
     BatchPhase,
@@ -27,62 +27,11 @@ from elspeth.contracts.enums import (
     StateStatus,
     Word,
 )
+from elspeth.core.landscape.columns import Column, Table
 
-__all__ = ["EVIDENCE", "SCHEMA_VERSION", "TABLES", "Column", "Table", "table"]
+__all__ = ["EVIDENCE", "SCHEMA_VERSION", "TABLES", "table"]
 
-SCHEMA_VERSION = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column: ``kind`` is INTEGER, TEXT or BLOB; times are microseconds since the epoch, UTC.
-
-    ``words`` is the closed vocabulary whose numbers it holds, if it holds such numbers. ``is_derived``: computed
-    from the records of the commit, and so no part of what is hashed for it.
-    """
-
-    name: str
-    kind: str
-    meaning: str
-    is_required: bool = True
-    words: type[Word] | None = None
-    is_derived: bool = False
-
-    @property
-    def is_json(self) -> bool:
-        """Whether its text is one line of JSON."""
-        return self.name.endswith("_json")
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table, its columns in the order in which they are hashed, and its key.
-
-    ``is_of_tokens``: its records are about one token, and are hashed together with whatever else the commit says
-    of that token. ``is_signed``: its records carry a signature instead of being in a tree.
-    """
-
-    name: str
-    meaning: str
-    columns: tuple[Column, ...]
-    key: tuple[str, ...]
-    is_of_tokens: bool = False
-    is_signed: bool = False
-
-    @property
-    def column_names(self) -> tuple[str, ...]:
-        """The columns' names, in order."""
-        return tuple(column.name for column in self.columns)
-
-    @property
-    def hashed_columns(self) -> tuple[Column, ...]:
-        """The columns that make a record's line in its leaf.
-
-        The number of the run in this database and of the commit are left out: the run's id and the commit's
-        number stand in the leaf of the run's tree. The record of a run itself says which number it has.
-        """
-        left_out = _PLACE if len(self.key) > 1 else frozenset()
-        return tuple(column for column in self.columns if column.name not in left_out and not column.is_derived)
+SCHEMA_VERSION = 4
 
 
 def _integer(name: str, meaning: str) -> Column:
@@ -109,7 +58,6 @@ def _derived(column: Column) -> Column:
     return replace(column, is_derived=True)
 
 
-_PLACE = frozenset({"run_no", "commit_no"})
 _RUN = _integer("run_no", "the run's number in this database")
 _COMMIT = _integer("commit_no", "the commit that wrote this record")
 _ROW = _integer("row_index", "0-based index of the record in the source, rejected ones counted")
@@ -139,6 +87,7 @@ TABLES: tuple[Table, ...] = (
             _maybe(_integer("sample_seed", "the seed: the rows with the smallest SHA-256 of `seed:index` were drawn")),
             _maybe(_integer("sample_of", "how many records the source had when they were drawn")),
             _maybe(_text("run_key", "the key under which at most one run of the pipeline is made (--key), if any")),
+            _maybe(_text("reuse_json", "ids of the runs whose answers it takes (--reuse), those that go first first")),
         ),
         ("run_no",),
     ),
@@ -183,6 +132,7 @@ TABLES: tuple[Table, ...] = (
             _maybe(_text("expression", "a gate's expression")),
             _text("fields_json", "the fields that rows have after this node (a sink: before it), with types"),
             _maybe(_text("price_json", "US dollars for a million tokens, as a batch step's costs are computed with")),
+            _maybe(_text("answers_from", "who answers a batch step's requests: service, address, model; no secrets")),
         ),
         ("run_no", "node_no"),
     ),
@@ -356,6 +306,31 @@ TABLES: tuple[Table, ...] = (
             _blob("line_hash", "SHA-256 of the line's bytes"),
         ),
         ("run_no", "row_index", "path", "batch_no", "role"),
+        is_of_tokens=True,
+    ),
+    Table(
+        "reuses",
+        "A row that took an answer which had been paid for already, instead of asking; the lines are kept here, too.",
+        (
+            _RUN,
+            _ROW,
+            _PATH,
+            _NODE,
+            _COMMIT,
+            _text("from_run", "the id of the run that asked; its own id: an earlier row of this run did"),
+            _integer("from_row", "the row of that run"),
+            _integer("from_batch", "the batch of that run"),
+            _integer("from_attempt", "0-based attempt of that row"),
+            _blob("request_hash", "SHA-256 of the request line that was answered, as it was sent"),
+            _text("request_ref", "where this run keeps its bytes"),
+            _word("role", FileRole, ": the file that the answer came in"),
+            _blob("reply_hash", "SHA-256 of the answer's line"),
+            _text("reply_ref", "where this run keeps its bytes"),
+            _maybe(_integer("input_tokens", "tokens in, as the answer counts them")),
+            _maybe(_integer("output_tokens", "tokens out, as the answer counts them")),
+            _integer("is_simulated", "1 when the answer comes from a simulator"),
+        ),
+        ("run_no", "row_index", "path", "node_no"),
         is_of_tokens=True,
     ),
     Table(

@@ -106,6 +106,12 @@ VIEWS: dict[str, str] = {
         FROM outcomes o JOIN runs r ON r.run_no = o.run_no
         LEFT JOIN nodes n ON n.run_no = o.run_no AND n.node_no = o.step_no
         LEFT JOIN nodes k ON k.run_no = o.run_no AND k.node_no = o.sink_no""",
+    "v_reuses": f"""
+        SELECT r.run_id, u.row_index, {_hex("u.path")} AS path, n.name AS step, u.from_run, u.from_row, u.from_batch,
+               u.from_attempt, {_hex("u.request_hash")} AS request_hash, u.request_ref,
+               {_hex("u.reply_hash")} AS reply_hash, u.reply_ref, u.input_tokens, u.output_tokens
+        FROM reuses u JOIN runs r ON r.run_no = u.run_no
+        JOIN nodes n ON n.run_no = u.run_no AND n.node_no = u.node_no""",
     "v_calls": f"""
         SELECT r.run_id, r.run_id || ':' || c.call_no AS call_id, n.name AS step, c.batch_no AS batch, c.row_index,
                c.operation, c.method, c.url, {_words("c.status", CallStatus)} AS status, c.http_status,

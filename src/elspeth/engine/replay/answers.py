@@ -21,7 +21,7 @@ from elspeth.engine.replay.findings import ABSENT, Findings, Sort
 from elspeth.engine.replay.rows import DAMAGED
 from elspeth.engine.replay.stretch import Member, Stretch
 
-__all__ = ["AnswerBook"]
+__all__ = ["FILES", "AnswerBook"]
 
 FILES = "files"
 Aside = tuple[str, int, str]

@@ -36,6 +36,7 @@ from elspeth.engine.replay.requests import Request
 from elspeth.engine.replay.rows import RecordedRows
 from elspeth.engine.replay.screen import RecordedScreen
 from elspeth.engine.replay.stretch import Stretch, read_stretches
+from elspeth.engine.replay.taken import TakenAnswers
 from elspeth.engine.selection import Selection
 from elspeth.engine.tokens import Arrival
 
@@ -103,6 +104,7 @@ class Replayer:
             screen=self._screen,
             guard=guard,
             clock=clock,
+            find=TakenAnswers(reader, run, pairing, findings).find,
         )
         self._outputs = {number: self._output(number, beside) for number in plan.sinks}
         self._frontier = Frontier(
@@ -196,7 +198,7 @@ class Replayer:
         """Gives waiting rows their answers, from the first batch step on, until none waits."""
         arrivals: list[Arrival] = []
         waiting: dict[tuple[int, int], list[Request]] = {}
-        _gather(waiting, sweep)
+        self._gather(waiting, sweep, stretch)
         while waiting:
             number, attempt = place = min(waiting)  # a step is done with before the next one begins
             step = self._plan.steps[number]
@@ -207,19 +209,20 @@ class Replayer:
                 step, answered.tokens, answered.results, started_at=started_at, attempt=attempt
             )
             arrivals += self._settle(sweep)
-            _gather(waiting, sweep)
+            self._gather(waiting, sweep, stretch)
             for request in answered.again:
                 waiting.setdefault((number, request.attempt), []).append(request)
         return arrivals
 
+    def _gather(self, waiting: dict[tuple[int, int], list[Request]], sweep: Sweep, stretch: Stretch) -> None:
+        """Adds the rows that wait, each at its first attempt; one that came late may have joined a later one."""
+        for number, token, line in sweep.requests:
+            attempt = stretch.first_attempt(token.index, self._pairing.recorded.get(number))
+            waiting.setdefault((number, attempt), []).append(Request(token, line, attempt))
+
     def _settle(self, sweep: Sweep) -> Sequence[Arrival]:
         sweep.record(self._comparer)
         return sweep.arrivals
-
-
-def _gather(waiting: dict[tuple[int, int], list[Request]], sweep: Sweep) -> None:
-    for number, token, line in sweep.requests:
-        waiting.setdefault((number, 0), []).append(Request(token, line))
 
 
 def _guarded(step: Step) -> Step:

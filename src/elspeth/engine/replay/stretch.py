@@ -88,6 +88,10 @@ class Stretch:
             None,
         )
 
+    def first_attempt(self, row: int, node_no: int | None) -> int:
+        """The attempt at which a row was first asked about at a node; 0 where it never was."""
+        return min((number for node, number, _ in self.requests.get(row, ()) if node == node_no), default=0)
+
 
 def read_stretches(reader: LandscapeReader, run: RunHeader, *, has_batches: bool) -> Iterator[Stretch]:
     """All rows of a run in their order, a few at a time."""

@@ -44,6 +44,12 @@ class AzureBatchOptions(BatchLLMOptions):
         return self.deployment_name
 
     @property
+    def answerer(self) -> dict[str, str]:
+        """The deployment, its resource, and the version of the API."""
+        resource = SIMULATOR if self.uses_simulator else azure_resource(self.endpoint)
+        return {"resource": resource, "deployment": self.deployment_name, "api_version": self.api_version}
+
+    @property
     def default_url(self) -> str:
         """Dated versions name the path without its version."""
         return "/v1/chat/completions" if self.api_version == V1 else "/chat/completions"

@@ -26,6 +26,7 @@ from elspeth.contracts import (
     TokenEstimate,
     TransformResult,
 )
+from elspeth.core.canonical import compact_json
 from elspeth.plugins.llm.answers import AnswerReader, AnswerShape, line_id
 from elspeth.plugins.llm.batch_options import BatchLLMOptions
 from elspeth.plugins.llm.prompts import PromptError, did_you_mean
@@ -105,6 +106,11 @@ class BatchLLMTransform:
         if not self.options.overwrite and not row.keys().isdisjoint(answer):
             return TransformResult((), _exists(row.keys() & answer.keys()))
         return TransformResult.success({**row, **answer})
+
+    def answers_from(self) -> str:
+        """The service, its address, the model, and the API that jobs are made with."""
+        said = {"service": self.service, **self.options.answerer, "endpoint": self.options.job_endpoint}
+        return compact_json(said)
 
     def price(self) -> Price | None:
         """From the pipeline file, else, for OpenAI's own models, from the price list."""

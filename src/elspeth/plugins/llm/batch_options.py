@@ -59,7 +59,6 @@ SIMULATOR_POLL_S = 0.5
 class BatchLLMOptions(Options):
     """What is sent, what comes of the reply, and how batches are filled and watched. Times in the unit named."""
 
-    not_yet: ClassVar[frozenset[str]] = frozenset({"reuse", "dedupe"})
     price_provider: ClassVar[str] = "openai"
     strict_profile: ClassVar[StrictProfile]
 
@@ -96,6 +95,8 @@ class BatchLLMOptions(Options):
     max_enqueued_tokens: Annotated[int, Field(ge=1)] | None = None
     max_batches_in_flight: Annotated[int, Field(ge=1)] = 4
     canary: Annotated[int, Field(ge=0)] = 0
+    dedupe: bool = False
+    reuse: bool = True
     price: PriceOption | None = None
     row_attempts: Annotated[int, Field(ge=1)] = 3
     poll_interval_seconds: Annotated[float, Field(gt=0)] = 60.0
@@ -111,6 +112,11 @@ class BatchLLMOptions(Options):
     @property
     def model_name(self) -> str:
         """The deployment or model that requests name."""
+        raise NotImplementedError
+
+    @property
+    def answerer(self) -> dict[str, str]:
+        """Which model at which address, apart from the paths."""
         raise NotImplementedError
 
     @property
@@ -142,6 +148,8 @@ class BatchLLMOptions(Options):
             warn_after_s=self.warn_after_hours * 3600,
             max_enqueued_tokens=self.max_enqueued_tokens,
             canary=self.canary,
+            is_shared=self.dedupe,
+            may_reuse=self.reuse,
         )
 
     @property

@@ -39,6 +39,12 @@ class OpenAIBatchOptions(BatchLLMOptions):
         return self.model
 
     @property
+    def answerer(self) -> dict[str, str]:
+        """The model and the server's address."""
+        server = SIMULATOR if self.uses_simulator else openai_base_url(self.base_url)
+        return {"server": server, "model": self.model}
+
+    @property
     def list_model(self) -> str | None:
         """The model, where it is OpenAI that bills it; another server has prices of its own."""
         return self.model if self.uses_simulator or self.base_url == OPENAI_URL else None

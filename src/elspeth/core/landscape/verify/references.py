@@ -33,6 +33,8 @@ _LINKS = (
     ("row_keys", "row_index", "rows", "row_index"),
     ("node_states", "row_index", "rows", "row_index"),
     ("batch_members", "row_index", "rows", "row_index"),
+    ("reuses", "node_no", "nodes", "node_no"),
+    ("reuses", "row_index", "rows", "row_index"),
 )
 _BODIES = (
     ("run_files", "hash", "ref", "name"),
@@ -40,6 +42,8 @@ _BODIES = (
     ("calls", "request_hash", "request_ref", "call_no"),
     ("calls", "response_hash", "response_ref", "call_no"),
     ("calls", "envelope_hash", "envelope_ref", "call_no"),
+    ("reuses", "request_hash", "request_ref", "row_index"),
+    ("reuses", "reply_hash", "reply_ref", "row_index"),
 )
 
 

@@ -1,0 +1,73 @@
+"""Rows that took an answer which was there already: a replay gives them the lines that this run kept of it."""
+
+from __future__ import annotations
+
+from elspeth.contracts import TrailError
+from elspeth.core.landscape import LandscapeReader, Payloads, RunHeader
+from elspeth.core.landscape.request_lines import request_key
+from elspeth.core.landscape.reuses import Reuse, reuses_of_row
+from elspeth.core.payloads import parse_reference
+from elspeth.engine.known_answers import KnownAnswer, answer_of_reuse
+from elspeth.engine.plan import Step
+from elspeth.engine.replay.answers import FILES
+from elspeth.engine.replay.findings import Findings, Sort
+from elspeth.engine.replay.pairing import Pairing
+from elspeth.engine.replay.rows import DAMAGED
+from elspeth.engine.reuse import Taken
+from elspeth.engine.tokens import Token
+
+__all__ = ["TakenAnswers"]
+
+
+class TakenAnswers:
+    """Finds the answers that rows of a run took instead of asking."""
+
+    def __init__(self, reader: LandscapeReader, run: RunHeader, pairing: Pairing, findings: Findings) -> None:
+        self._reader = reader
+        self._run = run
+        self._pairing = pairing
+        self._findings = findings
+        self._payloads = Payloads(reader, run)
+        self._has_some = bool(reader.query("SELECT 1 FROM reuses WHERE run_no = ? LIMIT 1", run.run_no))
+
+    def find(self, step: Step, token: Token, line: bytes) -> Taken | None:
+        """What the row took at a step; None when it asked there.
+
+        The custom id of the line that was answered is another row's. A request that differs in more is a difference,
+        and its answer is taken all the same; in an edited pipeline it is one that nobody answered.
+        """
+        node_no = self._pairing.recorded.get(step.number)
+        reuses = reuses_of_row(self._reader, self._run, token.index) if self._has_some else ()
+        reuse = next((one for one in reuses if one.node_no == node_no), None)
+        known = None if reuse is None else self._read(step, token, reuse)
+        if known is None or step.batch is None:
+            return None
+        key = request_key(line, "")
+        if key is None or key != request_key(known.request.data, ""):
+            if self._pairing.is_edited:
+                return None
+            sides = [data.decode("utf-8", "replace").removesuffix("\n") for data in (known.request.data, line)]
+            self._findings.differ(
+                Sort.REQUEST, row=token.index, step=step.name, field="request", recorded=sides[0], replayed=sides[1]
+            )
+        return Taken(known, step.batch.read_line(known.reply.data, known.role).verdict)
+
+    def _read(self, step: Step, token: Token, reuse: Reuse) -> KnownAnswer | None:
+        """The lines; None when they cannot be read, which is noted."""
+        refs = [(reuse.request_ref, reuse.request_hash), (reuse.reply_ref, reuse.reply_hash)]
+        if any(self._payloads.is_missing(parse_reference(*ref).segment_no) for ref in refs):
+            self._findings.cannot_replay(token.index, FILES)
+            return None
+        try:
+            return answer_of_reuse(self._payloads, reuse)
+        except TrailError as error:
+            self._findings.cannot_replay(token.index, DAMAGED)
+            self._findings.differ(
+                Sort.PAYLOAD,
+                row=token.index,
+                step=step.name,
+                field="answer that was taken",
+                recorded=reuse.reply_hash.hex(),
+                replayed=error.message,
+            )
+            return None
