@@ -61,7 +61,7 @@ def test_its_tables_are_those_of_the_schema() -> None:
     assert ours == script.COLUMNS
     assert SCHEMA_VERSION == script.AUDIT_FORMAT
     assert OF_ROWS == script.OF_ROWS
-    assert {name: (column, kind.word) for name, (column, kind) in PAYLOAD_COLUMNS.items()} == script.NAMED
+    assert {name: (kind.word, *columns) for name, (kind, columns) in PAYLOAD_COLUMNS.items()} == script.NAMED
     words = {
         f"{name}.{column.name}": " ".join(word.word for word in column.words)
         for name in ours

@@ -86,9 +86,10 @@ def test_only_the_blinding_of_its_own_leaves_is_in_it(recorded: Project) -> None
 def test_the_payloads_are_those_that_the_records_name(recorded: Project) -> None:
     proof = collect(recorded, 0, REJECTED, REFUSED)
     named = {
-        record[PAYLOAD_COLUMNS[name][0]]
+        record[column]
         for name, record in proof.records.records()
-        if name in PAYLOAD_COLUMNS and record[PAYLOAD_COLUMNS[name][0]] is not None
+        for column in PAYLOAD_COLUMNS.get(name, (None, ()))[1]
+        if record[column] is not None
     }
     found = payloads(recorded, 0, REJECTED, REFUSED)
     assert named == {sha256(data).hex() for data in found}

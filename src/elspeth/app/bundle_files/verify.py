@@ -27,7 +27,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-AUDIT_FORMAT = 3
+AUDIT_FORMAT = 4
 COLUMNS = {
     line.split()[0]: line.split()[1:]
     for line in """\
@@ -47,19 +47,22 @@ is_simulated error_json
 batches batch_no node_no attempt parent_no opened_at
 batch_events batch_no event_no at event phase detail_json
 batch_members row_index path batch_no role segment_no position start length line_hash
+reuses row_index path node_no from_run from_row from_batch from_attempt request_hash request_ref role reply_hash \
+reply_ref input_tokens output_tokens is_simulated
 artifacts node_no path size hash records
 purges event_no at action class who why detail_json""".splitlines()
 }
 WORDS = {  # what the numbers of some columns mean
     "node_states.status": "completed failed", "calls.status": "success error", "purges.class": "rows calls files",
     "outcomes.outcome": "completed routed forked expanded coalesced consumed quarantined failed",
-    "batch_members.role": "request output error", "purges.action": "held released purging purged",
+    "batch_members.role": "request output error", "reuses.role": "request output error",
+    "purges.action": "held released purging purged",
     "batch_events.phase": "open sealed uploaded ready created ended harvested lost",
 }  # fmt: skip
-OF_ROWS = ("rows", "row_keys", "node_states", "outcomes", "batch_members")
-NAMED = {  # the columns that name payloads, and the class of bytes that a purge takes away
-    "rows": ("data_hash", "rows"), "node_states": ("output_hash", "rows"),
-    "batch_members": ("line_hash", "files"), "run_files": ("hash", "files"),
+OF_ROWS = ("rows", "row_keys", "node_states", "outcomes", "batch_members", "reuses")
+NAMED = {  # the class of bytes that a purge takes away, and the columns that name payloads of it
+    "rows": ("rows", "data_hash"), "node_states": ("rows", "output_hash"), "run_files": ("files", "hash"),
+    "batch_members": ("files", "line_hash"), "reuses": ("files", "request_hash", "reply_hash"),
 }  # fmt: skip
 NOTE = re.compile("((?:[^\n]+\n){3,})\n((?:\N{EM DASH} [^ \n]+ [^ \n]+\n)+)")
 MOST_SHOWN = 2000
@@ -287,9 +290,8 @@ class Bundle:
     def check_payloads(self):
         gone, named = self.purged(), set()
         for table, record in self.proven:
-            column, kind = NAMED.get(table, (None, None))
-            if column and record[column]:
-                name = f"payloads/{record[column]}"
+            kind, *columns = NAMED.get(table, (None,))
+            for name in [f"payloads/{record[column]}" for column in columns if record[column]]:
                 named.add(name)
                 need(name in self.files or kind in gone, f"{name}: {table} names it, and it is missing")
         for name in sorted(name for name in self.files if name.startswith("payloads/")):
@@ -312,7 +314,7 @@ class Bundle:
              "there are records of other rows")  # fmt: skip
         for table, column in (("nodes", "node_no"), ("batches", "batch_no")):
             known = {record[column] for record in self.records(table)}
-            for user in ("node_states", "batches", "batch_members", "batch_events", "call_intents", "calls"):
+            for user in ("node_states", "reuses", "batches", "batch_members", "batch_events", "call_intents", "calls"):
                 found = {record[column] for record in self.records(user) if record.get(column) is not None}
                 need(found <= known, f"{user}: a record names something in {table} that is not here")
         return f"run {self.run['run_id']}, {len(rows)} rows"
@@ -347,11 +349,13 @@ def tell(bundle):
         for table, record in records:
             values = {name: word(table, name, value) for name, value in record.items() if value not in (None, "")}
             print(f"  {table}: " + ", ".join(f"{name}={shown(str(value))}" for name, value in values.items()))
-            digest = record.get(NAMED.get(table, (None,))[0])
-            if digest and table != "run_files":
-                data = bundle.files.get(f"payloads/{digest}")
-                print("    (purged)" if data is None else f"    {shown(data.decode(errors='backslashreplace'))}")
-    if bundle.run["mode"] == "simulated" or any(call["is_simulated"] for call in bundle.records("calls")):
+            for column in NAMED.get(table, ())[1:] if table != "run_files" else ():
+                if record[column]:
+                    data = bundle.files.get(f"payloads/{record[column]}")
+                    print("    (purged)" if data is None else f"    {shown(data.decode(errors='backslashreplace'))}")
+    if bundle.run["mode"] == "simulated" or any(
+        r["is_simulated"] for t in ("calls", "reuses") for r in bundle.records(t)
+    ):
         print("\nSIMULATED ANSWERS: they come from a simulator, not from a model.")
 
 

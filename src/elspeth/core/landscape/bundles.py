@@ -48,19 +48,20 @@ KEY: Final = "key.txt"
 RECORDS: Final = "records.json"
 PAYLOAD_FOLDER: Final = "payloads/"
 
-OF_ROWS: Final = ("rows", "row_keys", "node_states", "outcomes", "batch_members")
+OF_ROWS: Final = ("rows", "row_keys", "node_states", "outcomes", "batch_members", "reuses")
 WHOLE: Final = ("runs", "run_files", "nodes", "edges", "artifacts", "purges")
 """Tables that a bundle has all records of: what the run is, and what became of it."""
 BY_BATCH: Final = ("call_intents", "calls", "batches", "batch_events")
 """Tables of which it has the records of the batches that its rows were in."""
 
-PAYLOAD_COLUMNS: Final[Mapping[str, tuple[str, PayloadClass]]] = {
-    "rows": ("data_hash", PayloadClass.ROWS),
-    "node_states": ("output_hash", PayloadClass.ROWS),
-    "batch_members": ("line_hash", PayloadClass.FILES),
-    "run_files": ("hash", PayloadClass.FILES),
+PAYLOAD_COLUMNS: Final[Mapping[str, tuple[PayloadClass, tuple[str, ...]]]] = {
+    "rows": (PayloadClass.ROWS, ("data_hash",)),
+    "node_states": (PayloadClass.ROWS, ("output_hash",)),
+    "batch_members": (PayloadClass.FILES, ("line_hash",)),
+    "reuses": (PayloadClass.FILES, ("request_hash", "reply_hash")),
+    "run_files": (PayloadClass.FILES, ("hash",)),
 }
-"""The columns that name the payloads of a bundle, and the class in which the bytes are kept."""
+"""The class in which the payloads of a bundle are kept, and the columns that name them, by table."""
 
 _NAMES: Final = {name: tuple(c.name for c in table(name).hashed_columns) for name in (*OF_ROWS, *WHOLE, *BY_BATCH)}
 _HASH_BYTES: Final = 32

@@ -36,9 +36,10 @@ def proven_payloads(reader: LandscapeReader, run: RunHeader, records: BundleReco
     for leaf in records.leaves:
         spoken = [parse_line(line) for line in leaf.lines]
         for table, record in spoken:
-            column, payload_class = PAYLOAD_COLUMNS.get(table, (None, None))
-            if column is not None and payload_class not in gone and record[column] is not None:
-                yield source.read(table, record, leaf_records=spoken, commit_no=leaf.commit_no)
+            payload_class, columns = PAYLOAD_COLUMNS.get(table, (None, ()))
+            for column in columns if payload_class not in gone else ():
+                if record[column] is not None:
+                    yield source.read(table, column, record, leaf_records=spoken, commit_no=leaf.commit_no)
 
 
 class _Source:
@@ -49,17 +50,18 @@ class _Source:
         self._payloads = Payloads(reader, run)
         self._rows = RowSource(reader, run, self._payloads)
 
-    def read(self, table: str, record: dict[str, Any], *, leaf_records: Records, commit_no: int) -> bytes:
+    def read(self, table: str, column: str, record: dict[str, Any], *, leaf_records: Records, commit_no: int) -> bytes:
         """The bytes, checked against the hash that the record has."""
         match table:
             case "rows":
                 return self._source_row(record, leaf_records, commit_no)
             case "node_states":
-                return self._version(record, "output_hash", commit_no)
+                return self._version(record, column, commit_no)
             case "batch_members":
                 return self._line(record)
             case _:
-                return self._payloads.body_at(record["ref"], bytes.fromhex(record["hash"]))
+                reference = record[column.replace("hash", "ref")]
+                return self._payloads.body_at(reference, bytes.fromhex(record[column]))
 
     def _source_row(self, record: dict[str, Any], leaf_records: Records, commit_no: int) -> bytes:
         """A rejected record says itself where its raw bytes are."""

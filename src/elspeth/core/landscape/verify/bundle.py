@@ -46,7 +46,7 @@ __all__ = ["verify_bundle"]
 _UNREADABLE = (TypeError, ValueError, KeyError, AttributeError, OverflowError)
 """What records may end in that lead to a root, and still are none of ours."""
 _USERS = {
-    "node_no": ("nodes", ("node_states", "batches", "call_intents", "calls")),
+    "node_no": ("nodes", ("node_states", "reuses", "batches", "call_intents", "calls")),
     "batch_no": ("batches", ("batch_members", "batch_events", "call_intents", "calls")),
 }
 """Columns that name a record of another table: of which table, and where they stand."""
@@ -242,11 +242,9 @@ def _check_payloads(bundle: _Bundle, step: Step) -> None:
         if purge["action"] in (PurgeAction.PURGING, PurgeAction.PURGED)
     }
     named: set[str] = set()
-    for table, (column, payload_class) in PAYLOAD_COLUMNS.items():
-        for record in bundle.proven.get(table, ()):
-            if record[column] is None:
-                continue
-            name = payload_name(record[column])
+    for table, (payload_class, columns) in PAYLOAD_COLUMNS.items():
+        digests = [record[column] for record in bundle.proven.get(table, ()) for column in columns]
+        for name in [payload_name(digest) for digest in digests if digest is not None]:
             named.add(name)
             if name not in bundle.files and payload_class not in gone:
                 raise _DifferenceError("payloads", name, f"{table} names it, and it is missing")
