@@ -36,12 +36,12 @@ def rewrite(trail: Copy) -> None:
 
 def test_rewritten_history_is_not_what_was_sealed(trail: Copy) -> None:
     rewrite(trail)
-    ((size,),) = trail.query("SELECT tree_size FROM seals WHERE run_no = 1 AND seal_no = 1")
+    ((last, size),) = trail.query("SELECT MAX(seal_no), MAX(tree_size) FROM seals WHERE run_no = 1")
     verification = trail.verify(1)
 
     wrong = [step.number for step in verification.reports[0].steps if step.finding_count]
     assert [5] == wrong
-    assert Finding("commits", f"0 to {size - 1}", "they are not those that seal 1 tells of") in findings_of(
+    assert Finding("commits", f"0 to {size - 1}", f"they are not those that seal {last} tells of") in findings_of(
         verification
     )
 
@@ -59,8 +59,9 @@ def test_seals_changed_to_fit_have_no_signature(trail: Copy) -> None:
             connection.execute("UPDATE seals SET note = ? WHERE run_no = 1 AND seal_no = ?", (note, number))
     write_seals(trail.database, trail.run_id(1), forged)
 
+    wrong = [number for number, (old, new) in enumerate(zip(original, forged, strict=True)) if old != new]
     found = first(trail)
-    assert ("seals", "1") == (found.where, found.place)
+    assert ("seals", str(wrong[0])) == (found.where, found.place)
     assert "does not fit the text" in found.message
 
 
@@ -119,11 +120,11 @@ class TestEnds:
         assert ("commits", str(last)) in {(f.where, f.place) for f in findings_of(trail.verify(1))}
 
     def test_the_file_tells_of_a_seal_that_was_dropped_with_its_commits(self, trail: Copy) -> None:
-        kept = notes_of(trail)
         drop_commits(trail.database, run_no=1, since=20, with_seals=True)
+        ((left,),) = trail.query("SELECT COUNT(*) FROM seals WHERE run_no = 1")
 
-        assert ("seals", "1") in {(f.where, f.place) for f in findings_of(trail.verify(1))}
-        assert 4 == len(kept)
+        assert ("seals", str(left)) in {(f.where, f.place) for f in findings_of(trail.verify(1))}
+        assert left < len(notes_of(trail))
 
     def test_only_a_brought_checkpoint_tells_when_the_file_was_cut_too(self, trail: Copy) -> None:
         early, *_, late = notes_of(trail)

@@ -194,7 +194,7 @@ def read_frame(path: Path, frame: Frame) -> bytes:
     """Decompresses one frame; raises `TrailError` for a missing, short or broken one."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
-            raise TrailError(f"the payload segment {path} is no file", hint=PUT_BACK)
+            raise TrailError(f"the payload segment {path} cannot be read: it is no file", hint=PUT_BACK)
         with path.open("rb") as file:
             file.seek(frame.stored_start)
             stored = file.read(frame.stored_size)

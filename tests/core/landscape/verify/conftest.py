@@ -13,6 +13,7 @@ from tests.tamper.mutations import insider
 from elspeth.contracts import NodeKind, Outcome, RunStatus
 from elspeth.core.canonical import sha256
 from elspeth.core.landscape import LandscapeReader, LandscapeRecorder, RunHeader, SealFolder
+from elspeth.core.landscape.schema import table
 from elspeth.core.landscape.verify import Brought, Finding, Report, Step, verify_run
 from elspeth.core.payloads import PartFile
 
@@ -61,17 +62,10 @@ def scene(trail: Trail, tmp_path: Path) -> Scene:
     part = PartFile(output, submit=recorder.journal.submit)
     recorder.journal.checkpoint_with(dict, {1: part})
     recorder.add_file("pipeline.yaml", b"name: p")
+    unknown = {column.name: None for column in table("nodes").columns if not column.is_required}
     for number, (name, kind) in enumerate([("source", NodeKind.SOURCE), ("done", NodeKind.SINK)]):
-        recorder.journal.add(
-            "nodes",
-            node_no=number,
-            name=name,
-            kind=kind.value,
-            plugin="csv",
-            expression=None,
-            fields_json="{}",
-            price_json=None,
-        )
+        node = {**unknown, "node_no": number, "name": name, "kind": kind.value, "fields_json": "{}"}
+        recorder.journal.add("nodes", **node)
     recorder.journal.commit()
     recorder.add_rows(range(3), range(1, 4), [sha256(row) for row in ROWS])
     recorder.add_row_bytes(ROWS, first_row=0, last_row=2)
