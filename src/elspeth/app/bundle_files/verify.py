@@ -32,9 +32,9 @@ COLUMNS = {
     line.split()[0]: line.split()[1:]
     for line in """\
 runs run_no run_id pipeline mode started_at folder config_json config_hash code_version payload_folder row_limit \
-sample_rows sample_seed sample_of run_key
+sample_rows sample_seed sample_of run_key reuse_json
 run_files name hash ref
-nodes node_no name kind plugin expression fields_json price_json
+nodes node_no name kind plugin expression fields_json price_json answers_from
 edges from_no label to_no
 rows row_index line data_hash
 row_keys key row_index
