@@ -44,7 +44,6 @@ from elspeth.engine.decisions import Decisions, person, take_decisions
 from elspeth.engine.frontier import Frontier
 from elspeth.engine.harvest import Harvester
 from elspeth.engine.ledger import Ledger
-from elspeth.engine.other_runs import OtherRuns
 from elspeth.engine.outputs import Output
 from elspeth.engine.plan import SOURCE_NODE, Plan, Step
 from elspeth.engine.processor import Processor, Sweep
@@ -53,7 +52,6 @@ from elspeth.engine.remote import RemoteSteps
 from elspeth.engine.reuse import KnownAnswers
 from elspeth.engine.screen import RedactingScreen
 from elspeth.engine.selection import Selection
-from elspeth.engine.shared_requests import SharedRequests
 from elspeth.engine.standstill import Standstill
 from elspeth.engine.tokens import Token
 
@@ -127,12 +125,7 @@ class Orchestrator:
         self._guard = guard
         self._clock = clock
         self._terms = terms
-        self._contexts = {
-            step.number: StepContext(
-                step=step.name, node_no=step.number, recorder=recorder, redactor=redactor, clock=clock
-            )
-            for step in plan.steps.values()
-        }
+        self._contexts = _contexts(plan, recorder, redactor, clock)
         self._providers: dict[int, BatchProvider] = {}
         ledger = Ledger.of(run, reader, recorder, clock)
         self._rows = ledger.rows
@@ -147,9 +140,7 @@ class Orchestrator:
             reader=reader,
         )
         self._batches = Batches(plan, ledger)
-        self._shared = SharedRequests(plan, ledger, self._batches)
-        others = OtherRuns(plan, reader, run.reuse)
-        self._known = KnownAnswers(ledger, shared=self._shared, others=others, redactor=redactor)
+        self._known = KnownAnswers.of(plan, ledger, batches=self._batches, redactor=redactor)
         self._processor = Processor(
             plan,
             context_of=lambda step: self._contexts[step.number],
@@ -321,7 +312,7 @@ class Orchestrator:
             self._recorder.add_row_bytes(versions, first_row=tokens[0].index, last_row=tokens[-1].index)
         self._known.record(sweep.taken)
         for node_no, token, line in sweep.requests:
-            self._shared.ask(self._plan.steps[node_no], token, line)
+            self._known.ask(self._plan.steps[node_no], token, line)
 
     def _settle_harvested(self, sweep: Sweep, tokens: Sequence[Token]) -> None:
         """The same for rows that come home; where they go on to, the trail tells when it is their turn."""
@@ -484,3 +475,10 @@ class Orchestrator:
                 **savings_as_json(savings_of(self._reader, self._run), self._plan.prices),
             },
         }
+
+
+def _contexts(plan: Plan, recorder: LandscapeRecorder, redactor: Redactor, clock: Clock) -> dict[int, StepContext]:
+    return {
+        number: StepContext(step=step.name, node_no=number, recorder=recorder, redactor=redactor, clock=clock)
+        for number, step in plan.steps.items()
+    }

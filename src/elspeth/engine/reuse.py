@@ -20,10 +20,11 @@ from elspeth.contracts import LineVerdict
 from elspeth.core.calls import Redactor
 from elspeth.core.landscape.reuses import Reuse
 from elspeth.engine.batch import has_counts, tokens_of
+from elspeth.engine.batches import Batches
 from elspeth.engine.known_answers import KnownAnswer, Line, answer_of_batch
 from elspeth.engine.ledger import Ledger
 from elspeth.engine.other_runs import OtherRuns
-from elspeth.engine.plan import Step
+from elspeth.engine.plan import Plan, Step
 from elspeth.engine.shared_requests import Answered, SharedRequests
 from elspeth.engine.tokens import Token
 
@@ -56,6 +57,17 @@ class KnownAnswers:
         self._others = others
         self._redactor = redactor
         self._own = lru_cache(_MOST_KEPT)(self._read_own)
+
+    @classmethod
+    def of(cls, plan: Plan, ledger: Ledger, *, batches: Batches, redactor: Redactor) -> KnownAnswers:
+        """Those of the ledger's run, and of the runs that it was told of."""
+        shared = SharedRequests(plan, ledger, batches)
+        others = OtherRuns(plan, ledger.reader, ledger.run.reuse)
+        return cls(ledger, shared=shared, others=others, redactor=redactor)
+
+    def ask(self, step: Step, token: Token, line: bytes) -> None:
+        """Sees to it that a request is sent whose answer was not found."""
+        self._shared.ask(step, token, line)
 
     def find(self, step: Step, token: Token, line: bytes) -> Taken | None:  # noqa: ARG002 - any row may take it
         """The answer to an equal request, if one can be taken."""

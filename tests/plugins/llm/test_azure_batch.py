@@ -286,8 +286,10 @@ def test_values_that_cannot_be_meant_are_refused(azure: Any, changes: Any) -> No
         azure(**changes)
 
 
-def test_later_options_are_named_as_such() -> None:
-    assert {"reuse", "dedupe"} == AzureBatchOptions.not_yet
+def test_answers_are_taken_and_requests_are_not_shared_unless_it_says_so(azure: Any) -> None:
+    limits = [azure(**options).limits for options in ({}, {"reuse": False, "dedupe": True})]
+
+    assert [(True, False), (False, True)] == [(one.may_reuse, one.is_shared) for one in limits]
 
 
 def test_limits_are_the_options(azure: Any) -> None:

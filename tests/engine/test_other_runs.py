@@ -1,4 +1,4 @@
-"""Rows that take an answer of another run: which answers are good enough, and what happens to the others."""
+"""Rows that take an answer of another run (`other_runs`): which are good enough, and what happens to the others."""
 
 from __future__ import annotations
 
