@@ -64,6 +64,21 @@ def test_a_growing_tree_has_the_root_of_every_size_on_its_way(leaves: list[bytes
 
 
 @given(TREES, st.data())
+def test_a_tree_grows_on_from_its_peaks_alone(leaves: list[bytes], data: st.DataObject) -> None:
+    half = data.draw(st.integers(0, len(leaves)))
+    tree = CompactTree()
+    for leaf in leaves[:half]:
+        tree.append(leaf)
+    again = CompactTree.from_peaks(tree.peaks, size=half)
+    for leaf in leaves[half:]:
+        again.append(leaf)
+
+    assert (len(leaves), root_of(leaves)) == (again.size, again.root())
+    with pytest.raises(ValueError, match="does not have"):
+        CompactTree.from_peaks(tree.peaks + bytes(32), size=half)
+
+
+@given(TREES, st.data())
 def test_a_path_proves_its_leaf_at_its_place_and_nothing_else(leaves: list[bytes], data: st.DataObject) -> None:
     size = len(leaves)
     index = data.draw(st.integers(0, size - 1))

@@ -21,7 +21,8 @@ def signing_for(reader: LandscapeReader, environ: Mapping[str, str]) -> Signing:
 def seal_the_rest(reader: LandscapeReader, run: RunHeader, environ: Mapping[str, str]) -> None:
     """Seals the end of a complete run whose process died between its last commit and the seal."""
     ((commits, sealed),) = reader.query(
-        "SELECT (SELECT COUNT(*) FROM commits WHERE run_no = ?1), (SELECT MAX(tree_size) FROM seals WHERE run_no = ?1)",
+        "SELECT (SELECT MAX(commit_no) + 1 FROM commits WHERE run_no = ?1), "
+        "(SELECT MAX(tree_size) FROM seals WHERE run_no = ?1)",
         run.run_no,
     )
     lock = RunLock(reader.database.parent, run.run_id)

@@ -98,6 +98,21 @@ class CompactTree:
             root = node_hash(peak, root)
         return root
 
+    @property
+    def peaks(self) -> bytes:
+        """The roots of the full subtrees, the largest first, one after the other; the inverse of `from_peaks`."""
+        return b"".join(self._peaks)
+
+    @classmethod
+    def from_peaks(cls, peaks: bytes, *, size: int) -> CompactTree:
+        """The tree of ``size`` leaves with these peaks. Raises ValueError for as many as no such tree has."""
+        if size < 0 or len(peaks) != size.bit_count() * _HASH_BYTES:
+            raise ValueError(f"a tree of {size} leaves does not have {len(peaks)} bytes of peaks")
+        tree = cls()
+        tree._peaks = [peaks[at : at + _HASH_BYTES] for at in range(0, len(peaks), _HASH_BYTES)]
+        tree._size = size
+        return tree
+
     def copy(self) -> CompactTree:
         """A tree of the same leaves that grows by itself."""
         twin = CompactTree()

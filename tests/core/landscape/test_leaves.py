@@ -34,7 +34,7 @@ def test_a_line_with_text_and_nothing() -> None:
 
 
 def test_what_is_computed_from_a_commit_is_not_part_of_its_leaf() -> None:
-    line = line_encoder(table("commits"))((1, 4, 99, '{"a":1}', 3, b"r", b"n", b"h", "{}"))
+    line = line_encoder(table("commits"))((1, 4, 99, '{"a":1}', 3, b"r", b"n", b"p", b"h", "{}"))
 
     assert '["commits",99,"{\\"a\\":1}"]\n' == line
 
@@ -88,6 +88,7 @@ def test_every_column_is_hashed_but_for_places_and_what_is_derived() -> None:
         "commits.leaf_count",
         "commits.leaf_hints",
         "commits.nonce",
+        "commits.peaks",
         "commits.root",
         "commits.table_checks_json",
     } == left_out

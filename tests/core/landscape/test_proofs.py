@@ -178,7 +178,8 @@ def test_what_is_not_sealed_yet_is_left_out_and_counted(copied: Project) -> None
 def test_commits_after_the_last_seal_are_counted(copied: Project) -> None:
     assert 0 == collect(copied, 0).unsealed_commits
     with closing(sqlite3.connect(copied.database)) as connection, connection:
-        columns = "run_no, commit_no + 1, at, frontier_json, leaf_count, root, nonce, leaf_hints, table_checks_json"
+        derived = "leaf_count, root, nonce, peaks, leaf_hints, table_checks_json"
+        columns = f"run_no, commit_no + 1, at, frontier_json, {derived}"
         connection.execute(f"INSERT INTO commits SELECT {columns} FROM commits ORDER BY commit_no DESC LIMIT 1")
     proof = collect(copied, 0)
     assert 1 == proof.unsealed_commits

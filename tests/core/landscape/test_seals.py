@@ -106,7 +106,7 @@ def test_a_commit_that_is_not_the_sealed_one_is_refused(trail: Trail) -> None:
     trail.close()
     connection = sqlite3.connect(trail.database)
     connection.execute("DROP TRIGGER commits_no_update")
-    connection.execute("UPDATE commits SET root = zeroblob(32) WHERE commit_no = 1")
+    connection.execute("UPDATE commits SET root = zeroblob(32) WHERE commit_no = 2")
     connection.commit()
     connection.close()
 

@@ -118,6 +118,7 @@ class Commit:
             tree.leaf_count,
             tree.root,
             tree.nonce,
+            self.sealer.peaks,
             tree.leaf_hints,
             tree.table_checks_json,
         )

@@ -418,6 +418,9 @@ TABLES: tuple[Table, ...] = (
             _derived(_integer("leaf_count", "leaves of the commit's tree: one a token, one for each other record")),
             _derived(_blob("root", "RFC 6962 root over the leaves")),
             _derived(_blob("nonce", "32 random bytes from which the blinding of the leaves is stretched")),
+            _derived(
+                _blob("peaks", "roots of the full subtrees over the commits before it: a resume goes on from them")
+            ),
             _derived(_blob("leaf_hints", "the first 4 bytes of each leaf's hash: they lead to a wrong one")),
             _derived(_text("table_checks_json", "CRC-32 over each table's lines: they lead to a wrong one")),
         ),

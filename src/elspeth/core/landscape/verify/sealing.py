@@ -59,12 +59,14 @@ def check_tree(reader: LandscapeReader, run: RunHeader, step: Step, brought: Bro
     wanted = {seal.tree_size for seal in _seals(reader, run)}
     wanted |= {checkpoint.size for checkpoint in _readable(brought.checkpoints, run)}
     tree, found = CompactTree(), RunTree()
-    for number, leaf_count, root in reader.stream(
-        "SELECT commit_no, leaf_count, root FROM commits WHERE run_no = ? ORDER BY commit_no", run.run_no
+    for number, leaf_count, root, peaks in reader.stream(
+        "SELECT commit_no, leaf_count, root, peaks FROM commits WHERE run_no = ? ORDER BY commit_no", run.run_no
     ):
         if number != tree.size:
             step.find("commits", tree.size, f"there is no such commit, but there is commit {number}")
             break
+        if peaks != tree.peaks:
+            step.find("commits", number, "its peaks are not those of the commits before it")
         tree.append(commit_leaf(run.run_id, commit_no=number, leaf_count=leaf_count, root=root))
         if tree.size in wanted:
             found.roots[tree.size] = tree.root()
