@@ -22,7 +22,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def test_a_first_pipeline_runs_as_shown(tmp_path: Path) -> None:
-    assert run_all(ROOT / "README.md", tmp_path) == 5
+    assert run_all(ROOT / "README.md", tmp_path) == 10
 
 
 @pytest.mark.slow
