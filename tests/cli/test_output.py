@@ -20,6 +20,9 @@ def money(**changes: Any) -> dict[str, Any]:
         "in_flight_at_most_usd": 12.9,
         "lost_at_most_usd": 0.0,
         "unpriced_steps": [],
+        "saved_usd": 0.0,
+        "answers_reused": 0,
+        "requests_shared": 0,
         "limit_usd": 50.0,
         **changes,
     }
@@ -116,6 +119,10 @@ def test_simulated_answers_are_never_shown_without_a_word() -> None:
         ),
         ({"spent_usd": None}, "cost unknown: the answers do not say how many tokens they used"),
         ({"spent_usd": None, "unpriced_steps": ["ask"]}, "cost unknown: no price for ask · in flight"),
+        (
+            {"saved_usd": 1.5, "answers_reused": 1, "requests_shared": 20, "in_flight_at_most_usd": 0.0},
+            "spent $18.40 · saved $1.50 (1 answer reused, 20 requests shared)",
+        ),
     ],
 )
 def test_money_is_told_as_far_as_it_is_known(changes: dict[str, Any], words: str) -> None:

@@ -10,10 +10,10 @@ from tests.tamper.mutations import insider
 
 from elspeth.core.canonical import compact_json
 from elspeth.core.landscape import LandscapeReader, SealFolder
-from elspeth.core.landscape.leaves import HINT_BYTES, leaf_hashes
+from elspeth.core.landscape.leaves import HINT_BYTES, commit_leaf, leaf_hashes
 from elspeth.core.landscape.recorded_leaves import Leaf, leaves
 from elspeth.core.landscape.seals import run_tree, seal_text
-from elspeth.core.merkle import root_of
+from elspeth.core.merkle import CompactTree, root_of
 from elspeth.core.notes import SigningKey
 
 
@@ -23,14 +23,18 @@ def recompute(database: Path, *, run_no: int) -> None:
     with LandscapeReader(database) as reader:
         for leaf in leaves(reader, reader.run_numbered(run_no)):
             by_commit[leaf.commit_no].append(leaf)
+        run_id = reader.run_numbered(run_no).run_id
         nonces = dict(reader.query("SELECT commit_no, nonce FROM commits WHERE run_no = ?", run_no))
+    tree = CompactTree()
     with insider(database) as connection:
-        for number, nonce in nonces.items():
+        for number, nonce in sorted(nonces.items()):
+            told = _told_of(by_commit[number], nonce)
             connection.execute(
-                "UPDATE commits SET leaf_count = ?, root = ?, leaf_hints = ?, table_checks_json = ? "
+                "UPDATE commits SET leaf_count = ?, root = ?, leaf_hints = ?, table_checks_json = ?, peaks = ? "
                 "WHERE run_no = ? AND commit_no = ?",
-                (*_told_of(by_commit[number], nonce), run_no, number),
+                (*told, tree.peaks, run_no, number),
             )
+            tree.append(commit_leaf(run_id, commit_no=number, leaf_count=told[0], root=told[1]))
 
 
 def _told_of(found: list[Leaf], nonce: bytes) -> tuple[int, bytes, bytes, str]:
