@@ -20,6 +20,8 @@ from elspeth.core.merkle import root_of
 
 __all__ = ["CommitTree", "SingleRecords", "tree_of"]
 
+_ENCODERS = {entry.name: line_encoder(entry) for entry in TABLES}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommitTree:
@@ -61,7 +63,7 @@ class SingleRecords:
         if not records:
             return []
         key_at = [entry.column_names.index(column) for column in entry.key]
-        encode = line_encoder(entry)
+        encode = _ENCODERS[entry.name]
         return [
             (record, encode(record)) for record in sorted(records, key=lambda record: [record[at] for at in key_at])
         ]

@@ -82,11 +82,13 @@ def leaf_content(blinding: bytes, lines: str) -> bytes:
 def leaf_hashes(nonce: bytes, texts: Sequence[str]) -> list[bytes]:
     """The hashes of a commit's leaves, of whose lines ``texts`` are, in order; the same as one by one, but faster."""
     blinding = Blinding(nonce)
-    blocks = [blinding.block(number) for number in range(-(-len(texts) // _LEAVES_A_BLOCK))]
-    stretch, prefix, sha256 = b"".join(blocks), LEAF_PREFIX + _RECORD_FORMAT, hashlib.sha256
+    whole, rest = divmod(len(texts), _LEAVES_A_BLOCK)
+    blocks = [blinding.block(number) for number in range(whole)]
+    stretch = b"".join([*blocks, blinding.block(whole, leaves=rest)])
+    prefix, sha256 = LEAF_PREFIX + _RECORD_FORMAT, hashlib.sha256
     return [
         sha256(prefix + stretch[at : at + BLINDING_BYTES] + text.encode()).digest()
-        for at, text in zip(range(0, len(stretch), BLINDING_BYTES), texts, strict=False)
+        for at, text in zip(range(0, len(stretch), BLINDING_BYTES), texts, strict=True)
     ]
 
 
@@ -116,9 +118,9 @@ class Blinding:
             self._block_no, self._block = number, self.block(number)
         return self._block[within * BLINDING_BYTES : (within + 1) * BLINDING_BYTES]
 
-    def block(self, number: int) -> bytes:
-        """The blinding of a whole block of leaves."""
-        return hashlib.shake_256(self._nonce + number.to_bytes(8, "big")).digest(BLINDING_BYTES * _LEAVES_A_BLOCK)
+    def block(self, number: int, *, leaves: int = _LEAVES_A_BLOCK) -> bytes:
+        """The blinding of a block of leaves, or of its first ones."""
+        return hashlib.shake_256(self._nonce + number.to_bytes(8, "big")).digest(BLINDING_BYTES * leaves)
 
 
 def _template(
