@@ -46,6 +46,7 @@ from elspeth.core.landscape import (
     RunHeader,
     Sample,
     SealFolder,
+    Signing,
     create_database,
     create_run,
     open_journal,
@@ -111,7 +112,7 @@ def start_run(
 
     With a ``key`` at most one run of the pipeline is made under it: an unfinished one is gone on with, a
     complete one reported. ``reuse`` names the runs whose answers are taken. Raises `PipelineError`, `UsageError`,
-    `MissingTrailError` or `CredentialsError` before anything is recorded.
+    `MissingTrailError`, `CredentialsError` or `KeyFileError` before anything is recorded.
     """
     _require_storable(limit, *(sample or ()))
     registry = Registry()
@@ -130,6 +131,7 @@ def start_run(
         if not allow_second:
             _refuse_second(reader, pipeline)
         others = runs_to_reuse(reader, reuse, pipeline=pipeline.name)
+        signing = signing_for(reader, conditions.environ)
         new = NewRun(
             pipeline=pipeline.name,
             mode="simulated" if needs_simulator(pipeline) else "run",
@@ -144,7 +146,16 @@ def start_run(
         )
         run = reader.run_numbered(create_run(database, new, clock=SystemClock()))
         conditions.on_start(run.run_id)
-        work = _Work(pipeline, registry, reader=reader, run=run, state=state, conditions=conditions, secrets=secrets)
+        work = _Work(
+            pipeline,
+            registry,
+            reader=reader,
+            run=run,
+            state=state,
+            conditions=conditions,
+            secrets=secrets,
+            signing=signing,
+        )
         return work.execute(first=plan)
 
 
@@ -161,6 +172,7 @@ def resume_run(reference: str, *, state: State, conditions: Conditions, db: str 
             code = 1 if detail.get("is_over_error_rate") else 0
             return RunResult(run_id=run.run_id, status=status, exit_code=code, database=database, summary=detail)
         require_unpurged(reader, run)
+        signing = signing_for(reader, conditions.environ)
         pipeline = _pipeline_to_resume(reader, run, registry, environ=conditions.environ)
         conditions.on_start(run.run_id)
         work = _Work(
@@ -171,6 +183,7 @@ def resume_run(reference: str, *, state: State, conditions: Conditions, db: str 
             state=state,
             conditions=conditions,
             secrets=secrets_of(pipeline),
+            signing=signing,
         )
         return work.execute(first=None)
 
@@ -208,6 +221,7 @@ class _Work:
         state: State,
         conditions: Conditions,
         secrets: list[str],
+        signing: Signing,
     ) -> None:
         self._pipeline = pipeline
         self._registry = registry
@@ -217,7 +231,7 @@ class _Work:
         self._conditions = conditions
         self._redactor = Redactor(secrets)
         self._clock = SystemClock(conditions.stop)
-        self._signing = signing_for(reader, conditions.environ)
+        self._signing = signing
 
     def execute(self, *, first: Plan | None) -> RunResult:
         """Executes under the run's lock; ``first`` is the plan of a run that is new, if it is made already."""

@@ -15,8 +15,14 @@ __all__ = ["seal_the_rest", "signing_for"]
 
 
 def signing_for(reader: LandscapeReader, environ: Mapping[str, str]) -> Signing:
-    """What the runs of a database are sealed with."""
-    return Signing(key=signing_key(environ), folder=SealFolder.beside(reader.database))
+    """What the runs of a database are sealed with.
+
+    Raises `KeyFileError` without a key that can be used, and `RunError` without a folder to keep seals in: both are
+    better known before there is anything to seal.
+    """
+    folder = SealFolder.beside(reader.database)
+    folder.require_writable()
+    return Signing(key=signing_key(environ), folder=folder)
 
 
 def seal_the_rest(reader: LandscapeReader, run: RunHeader, environ: Mapping[str, str]) -> None:

@@ -20,6 +20,7 @@ import sqlite3
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
+from errno import EACCES
 from pathlib import Path
 
 from elspeth.contracts import RunError, TrailError, iso_time
@@ -124,6 +125,18 @@ class SealFolder:
     def run_ids(self) -> list[str]:
         """The runs that have a file here."""
         return sorted(path.name.removesuffix(_ENDING) for path in self.folder.glob(f"*{_ENDING}"))
+
+    def require_writable(self) -> None:
+        """Makes the folder unless it is there; raises `RunError` when no seal could be kept in it."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(self.folder, os.W_OK | os.X_OK):
+                raise PermissionError(EACCES, os.strerror(EACCES))
+        except OSError as error:
+            raise RunError(
+                f"the folder of the seals {self.folder} cannot be written: {error.strerror or error}",
+                hint="Mend its permissions, or move away what stands there, then start again.",
+            ) from error
 
     def append(self, run_id: str, notes: Sequence[str]) -> None:
         """Adds notes to a run's file, durably."""
