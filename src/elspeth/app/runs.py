@@ -121,6 +121,7 @@ def start_run(
     _require_prices(plan, conditions.max_cost_usd)
     secrets = secrets_of(pipeline)
     database = _database_of(pipeline, state, db, conditions.environ)
+    _require_text(pipeline.folder, database)
     state.create()
     create_database(database)
     state.point_to(database)
@@ -409,6 +410,15 @@ def _require_storable(*numbers: int | None) -> None:
     for number in numbers:
         if number is not None and not -_MOST_STORED <= number < _MOST_STORED:
             raise UsageError(f"{number} is out of range", hint="Numbers have at most 63 bits.")
+
+
+def _require_text(*places: Path) -> None:
+    """Raises `UsageError` for a path that the trail cannot hold; those in a pipeline file are text anyway."""
+    for place in places:
+        try:
+            str(place).encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"the path {str(place)!r} is not UTF-8", hint="Rename it, or use another one.") from None
 
 
 def _require_prices(plan: Plan, limit: Decimal | None) -> None:
