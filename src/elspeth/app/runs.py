@@ -120,11 +120,7 @@ def start_run(
     plan = build_plan(pipeline, registry)
     _require_prices(plan, conditions.max_cost_usd)
     secrets = secrets_of(pipeline)
-    database = _database_of(pipeline, state, db, conditions.environ)
-    _require_text(pipeline.folder, database)
-    state.create()
-    create_database(database)
-    state.point_to(database)
+    database = _made_database(pipeline, state, db, conditions.environ)
     with LandscapeReader(database) as reader:
         SealFolder.beside(database).require_current(reader)
         if key is not None and (known := reader.run_with_key(pipeline.name, key)) is not None:
@@ -441,6 +437,16 @@ def _database_of(pipeline: Pipeline, state: State, db: str | None, environ: Mapp
     if named:
         return database_path(named)
     return Path(pipeline.landscape.path) if pipeline.landscape.path else state.database
+
+
+def _made_database(pipeline: Pipeline, state: State, db: str | None, environ: Mapping[str, str]) -> Path:
+    """The database of a run, made unless it is there."""
+    database = _database_of(pipeline, state, db, environ)
+    _require_text(pipeline.folder, database)
+    state.create()
+    create_database(database)
+    state.point_to(database)
+    return database
 
 
 def _refuse_second(reader: LandscapeReader, pipeline: Pipeline) -> None:
