@@ -58,6 +58,19 @@ def test_a_resume_of_a_complete_run_seals_what_was_not_sealed(project: Project) 
     assert [] == [finding for step in report.steps for finding in step.findings]
 
 
+@pytest.mark.parametrize("kept", [0, 40])
+def test_a_resume_of_a_complete_run_completes_the_file_of_its_seals(project: Project, kept: int) -> None:
+    project.run()
+    seals = SealFolder.beside(project.database)
+    (run_id,) = seals.run_ids()
+    *earlier, last = seals.notes(run_id)
+    seals.file(run_id).write_text("".join([*earlier, last[:kept]]))
+
+    assert 0 == project.resume().exit_code
+    assert [*earlier, last] == seals.notes(run_id)
+    assert [(len(earlier) + 1,)] == project.query("SELECT COUNT(*) FROM seals")
+
+
 def test_neither_run_nor_resume_goes_on_with_an_older_copy(project: Project) -> None:
     project.run()
     older = project.database.read_bytes()

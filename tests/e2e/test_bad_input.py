@@ -1,6 +1,7 @@
 """Bad pipeline files and bad sources: told at their place, all at once, before anything is made or sent."""
 
 import json
+import os
 import re
 from typing import Any
 
@@ -251,3 +252,35 @@ def test_jsonl_with_what_json_does_not_have(project: Project, simulate: Simulate
     assert [1, 10] == [project.explain(0)["row"]["line"], project.explain(9)["row"]["line"] - 1]
     for row in rows:
         assert row.get("raw", "").strip() in JSONL
+
+
+def test_bytes_that_are_no_text_are_told_wherever_they_are_given(project: Project, simulate: Simulate) -> None:
+    """Whatever an argument of a command line holds: `Project` refuses a traceback."""
+    odd = os.fsdecode(b"\xff")
+    project.write("tickets.csv", tickets(1))
+    project.write_pipeline(simulate().url)
+    for place in ("--db", "--key"):
+        assert "not UTF-8" in project("run", "pipeline.yaml", place, odd, code=2).err
+    project.write(f"{odd}/tickets.csv", tickets(1))
+    elsewhere = project.write(f"{odd}/pipeline.yaml", project.text("pipeline.yaml"))
+    assert "not UTF-8" in project("run", elsewhere, code=2).err
+    project("run", "pipeline.yaml")
+    for arguments in (
+        ("explain", "latest", "--key", odd),
+        ("explain", "--all-runs", "--key", odd),
+        ("export", "latest", "--format", "bundle", "--keys", odd, "--to", "bundle.zip"),
+        ("verify", odd),
+        ("calls", "latest", "--step", odd),
+    ):
+        assert "not UTF-8" in project(*arguments, code=2).err
+
+
+@pytest.mark.parametrize("command", [("purge", ""), ("hold", "", "--why", "x"), ("resume", ""), ("verify", "")])
+def test_an_empty_argument_does_not_name_the_only_run(
+    project: Project, simulate: Simulate, command: tuple[str, ...]
+) -> None:
+    project.write("tickets.csv", tickets(1))
+    project.write_pipeline(simulate().url)
+    project("run", "pipeline.yaml", "--no-wait", code=75)
+
+    assert "has at least one character" in project(*command, code=2).err

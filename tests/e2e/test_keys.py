@@ -192,3 +192,22 @@ def test_the_statements_of_rotations_are_printed_as_they_are_kept(project: Proje
     (entry,) = project("keys", "rotations", "--json").json()["rotations"]
     assert (old, new, kept) == (entry["old"], entry["new"], entry["statement"])
     assert entry["day"] in kept
+
+
+def test_a_key_or_a_seals_folder_that_cannot_be_used_is_told_before_a_run_is_recorded(
+    project: Project, tmp_path: Path
+) -> None:
+    project.write("pipeline.yaml", PIPELINE)
+    project.write("fruit.csv", "id,name\n1,apple\n")
+    key = tmp_path / "key"
+    key.write_text("no key")
+    key.chmod(0o600)
+    seals = project.write(".elspeth/seals", "")
+    assert f"the folder of the seals {seals} cannot be written" in project("run", "pipeline.yaml", code=3).err
+    seals.unlink()
+    for named in (tmp_path / "nowhere" / "key", key):
+        assert f"{named}" in project("run", "pipeline.yaml", env={"ELSPETH_SIGNING_KEY": str(named)}, code=2).err
+    assert [] == project.query("SELECT * FROM runs")
+
+    project("run", "pipeline.yaml")
+    assert 1 == len(project.query("SELECT * FROM runs"))

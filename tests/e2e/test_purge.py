@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,6 +20,17 @@ from elspeth.contracts import iso_time
 from elspeth.core.landscape.locks import RunLock
 
 CLASSES = ["rows", "calls", "files"]
+KILLED_AT_THE_THIRD_FILE = """\
+import os, signal
+from elspeth.core.landscape import removal
+left, delete = [2], removal._delete
+def delete_or_die(folder, name):
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left[0] -= 1
+    delete(folder, name)
+removal._delete = delete_or_die
+"""
 
 
 @dataclass(frozen=True)
@@ -251,6 +263,24 @@ def test_a_purged_run_still_verifies_and_its_rows_are_named_as_not_to_be_replaye
     assert "segments of classes that were purged are not looked for" in verified.out
     done = purged.project("replay", purged.first, code=1)
     assert "13 rows cannot be replayed" in done.out
+
+
+def test_a_purge_that_is_killed_in_its_middle_is_finished_by_the_next(trail: Trail, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(KILLED_AT_THE_THIRD_FILE)
+    before, other = trail.payloads(trail.first), trail.payloads(trail.second)
+    arguments = ("purge", trail.first, "--yes", "--why", "90 days")
+    trail.project(*arguments, code=-signal.SIGKILL, env={"PYTHONPATH": str(site)})
+
+    assert len(before) - 2 == len(trail.payloads(trail.first))
+    assert "begun, not finished: elspeth purge --resume" in trail.project("status", trail.first).out
+    assert "attributable" == trail.project("status", trail.first, "--json").json()["grade"]
+    trail.project("verify", trail.first)
+    trail.purge("--resume", "--yes")
+    assert ({}, other) == (trail.payloads(trail.first), trail.payloads(trail.second))
+    assert "begun" not in trail.project("status", trail.first).out
+    trail.project("verify", "--all")
 
 
 def test_a_held_run_is_refused_by_name_and_kept_by_age(trail: Trail) -> None:

@@ -46,6 +46,7 @@ from elspeth.core.landscape import (
     RunHeader,
     Sample,
     SealFolder,
+    Signing,
     create_database,
     create_run,
     open_journal,
@@ -111,7 +112,7 @@ def start_run(
 
     With a ``key`` at most one run of the pipeline is made under it: an unfinished one is gone on with, a
     complete one reported. ``reuse`` names the runs whose answers are taken. Raises `PipelineError`, `UsageError`,
-    `MissingTrailError` or `CredentialsError` before anything is recorded.
+    `MissingTrailError`, `CredentialsError` or `KeyFileError` before anything is recorded.
     """
     _require_storable(limit, *(sample or ()))
     registry = Registry()
@@ -119,10 +120,7 @@ def start_run(
     plan = build_plan(pipeline, registry)
     _require_prices(plan, conditions.max_cost_usd)
     secrets = secrets_of(pipeline)
-    database = _database_of(pipeline, state, db, conditions.environ)
-    state.create()
-    create_database(database)
-    state.point_to(database)
+    database = _made_database(pipeline, state, db, conditions.environ)
     with LandscapeReader(database) as reader:
         SealFolder.beside(database).require_current(reader)
         if key is not None and (known := reader.run_with_key(pipeline.name, key)) is not None:
@@ -130,6 +128,7 @@ def start_run(
         if not allow_second:
             _refuse_second(reader, pipeline)
         others = runs_to_reuse(reader, reuse, pipeline=pipeline.name)
+        signing = signing_for(reader, conditions.environ)
         new = NewRun(
             pipeline=pipeline.name,
             mode="simulated" if needs_simulator(pipeline) else "run",
@@ -144,7 +143,16 @@ def start_run(
         )
         run = reader.run_numbered(create_run(database, new, clock=SystemClock()))
         conditions.on_start(run.run_id)
-        work = _Work(pipeline, registry, reader=reader, run=run, state=state, conditions=conditions, secrets=secrets)
+        work = _Work(
+            pipeline,
+            registry,
+            reader=reader,
+            run=run,
+            state=state,
+            conditions=conditions,
+            secrets=secrets,
+            signing=signing,
+        )
         return work.execute(first=plan)
 
 
@@ -161,6 +169,7 @@ def resume_run(reference: str, *, state: State, conditions: Conditions, db: str 
             code = 1 if detail.get("is_over_error_rate") else 0
             return RunResult(run_id=run.run_id, status=status, exit_code=code, database=database, summary=detail)
         require_unpurged(reader, run)
+        signing = signing_for(reader, conditions.environ)
         pipeline = _pipeline_to_resume(reader, run, registry, environ=conditions.environ)
         conditions.on_start(run.run_id)
         work = _Work(
@@ -171,6 +180,7 @@ def resume_run(reference: str, *, state: State, conditions: Conditions, db: str 
             state=state,
             conditions=conditions,
             secrets=secrets_of(pipeline),
+            signing=signing,
         )
         return work.execute(first=None)
 
@@ -208,6 +218,7 @@ class _Work:
         state: State,
         conditions: Conditions,
         secrets: list[str],
+        signing: Signing,
     ) -> None:
         self._pipeline = pipeline
         self._registry = registry
@@ -217,7 +228,7 @@ class _Work:
         self._conditions = conditions
         self._redactor = Redactor(secrets)
         self._clock = SystemClock(conditions.stop)
-        self._signing = signing_for(reader, conditions.environ)
+        self._signing = signing
 
     def execute(self, *, first: Plan | None) -> RunResult:
         """Executes under the run's lock; ``first`` is the plan of a run that is new, if it is made already."""
@@ -397,6 +408,15 @@ def _require_storable(*numbers: int | None) -> None:
             raise UsageError(f"{number} is out of range", hint="Numbers have at most 63 bits.")
 
 
+def _require_text(*places: Path) -> None:
+    """Raises `UsageError` for a path that the trail cannot hold; those in a pipeline file are text anyway."""
+    for place in places:
+        try:
+            str(place).encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"the path {str(place)!r} is not UTF-8", hint="Rename it, or use another one.") from None
+
+
 def _require_prices(plan: Plan, limit: Decimal | None) -> None:
     """Raises `UsageError` for a cost limit that could not be kept."""
     unpriced = [step.name for step in plan.batch_steps if step.price is None]
@@ -417,6 +437,16 @@ def _database_of(pipeline: Pipeline, state: State, db: str | None, environ: Mapp
     if named:
         return database_path(named)
     return Path(pipeline.landscape.path) if pipeline.landscape.path else state.database
+
+
+def _made_database(pipeline: Pipeline, state: State, db: str | None, environ: Mapping[str, str]) -> Path:
+    """The database of a run, made unless it is there."""
+    database = _database_of(pipeline, state, db, environ)
+    _require_text(pipeline.folder, database)
+    state.create()
+    create_database(database)
+    state.point_to(database)
+    return database
 
 
 def _refuse_second(reader: LandscapeReader, pipeline: Pipeline) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from elspeth.cli.output import SIMULATED, note, print_json, print_text
+from elspeth.cli.trail_commands import DbOption, JsonOption, RunArgument
 
 __all__ = ["register"]
 
@@ -32,7 +33,7 @@ def register(app: typer.Typer) -> None:
 
 
 def replay(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, a prefix of it, or latest.")],
+    run: RunArgument,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Where outputs go (.elspeth/replays/RUN).")
     ] = None,
@@ -42,8 +43,8 @@ def replay(
     limit: Annotated[
         int, typer.Option("--limit", min=0, metavar="N", help="Show the first N differences of each sort.")
     ] = _SHOWN,
-    db: Annotated[str | None, typer.Option("--db", metavar="URL", help="The database: sqlite:///PATH.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    db: DbOption = None,
+    json: JsonOption = False,
 ) -> None:
     """A recorded run once more, from the trail alone and without a network; exit 1 when anything differs."""
     from elspeth.app.replay import ReplayRequest, replay_run

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from elspeth.cli.output import print_json, print_text
-from elspeth.cli.trail_commands import DbOption, JsonOption, open_reader
+from elspeth.cli.trail_commands import DbOption, JsonOption, RunArgument, open_reader
 from elspeth.contracts import UsageError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, a prefix of it, or latest.")] = "latest",
+    run: RunArgument = "latest",
     everything: Annotated[bool, typer.Option("--all", help="Every run, and whether one is missing.")] = False,
     key: Annotated[
         list[Path] | None, typer.Option("--key", metavar="FILE", help="Verifier keys that you kept elsewhere.")

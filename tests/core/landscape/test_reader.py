@@ -57,6 +57,21 @@ def test_a_run_is_named_by_its_id_a_unique_prefix_or_latest(trail: Trail) -> Non
         reader.run_numbered(9)
 
 
+def test_an_empty_name_is_no_prefix_of_the_only_run(trail: Trail, run: RunHeader) -> None:
+    with pytest.raises(UsageError, match="has at least one character"):
+        trail.reader().run("")
+
+
+def test_what_is_no_text_is_in_no_record(trail: Trail, run: RunHeader) -> None:
+    reader = trail.reader()
+
+    with pytest.raises(MissingTrailError, match="it is not UTF-8"):
+        reader.run("\udcff")
+    for read in (reader.query, reader.stream, reader.dicts):
+        with pytest.raises(MissingTrailError, match="it is not UTF-8"):
+            list(read("SELECT 1 FROM runs WHERE pipeline = ?", "\udcff"))
+
+
 def test_an_empty_landscape_has_no_latest_run(trail: Trail, run: RunHeader) -> None:
     empty = Trail(trail.database.with_name("other.db"))
     empty.new_run()

@@ -124,3 +124,41 @@ def test_a_seal_that_only_the_database_has_is_added_to_the_file(trail: Trail) ->
 
     seals.bring_up_to_date(trail.reader(), run)
     assert recorded == seals.notes(run.run_id)
+
+
+def test_a_seal_that_was_cut_short_in_the_file_is_completed(trail: Trail) -> None:
+    run = sealed_run(trail)
+    seals = seals_of(trail)
+    recorded = [note for (note,) in trail.query("SELECT note FROM seals ORDER BY seal_no")]
+    for left in (1, len(recorded[1]) - 1):
+        seals.file(run.run_id).write_text(recorded[0] + recorded[1][:left])
+        seals.require_current(trail.reader())
+        assert not seals.has_all(trail.reader(), run)
+
+        seals.bring_up_to_date(trail.reader(), run)
+        assert recorded == seals.notes(run.run_id)
+        assert seals.has_all(trail.reader(), run)
+
+
+def test_what_another_process_seals_meanwhile_is_no_older_copy(trail: Trail, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = sealed_run(trail)
+    seals = seals_of(trail)
+    reader = trail.reader()
+    recorder = trail.recorder(first)
+    query = reader.query
+
+    def seal_first(sql: str, *parameters: object) -> list[tuple[object, ...]]:
+        found = query(sql, *parameters)
+        if "FROM runs" in sql and "run_id" in sql.partition("FROM")[0] and "run_no" not in sql:
+            sealed_run(trail)
+        elif "note FROM seals" in sql:
+            recorder.add_run_event(RunStatus.RUNNING)
+            recorder.journal.commit_durably(seal="minute")
+        return found
+
+    monkeypatch.setattr(reader, "query", seal_first)
+    seals.require_current(reader)
+    seals.bring_up_to_date(reader, first, is_repaired=False)
+
+    assert 3 < len(seals.notes(first.run_id))
+    assert 1 < len(seals.run_ids())

@@ -44,3 +44,18 @@ def test_a_line_that_is_not_what_it_was_is_a_difference(taker: Project) -> None:
     path.write_bytes(data)
 
     assert "answer that was taken" in str(replayed(taker).content["rows"])
+
+
+def test_an_edited_pipeline_takes_the_answers_of_a_step_that_has_another_name_now(taker: Project) -> None:
+    edited = taker.folder / "edited.yaml"
+    renamed = (taker.folder / "pipeline.yaml").read_text().replace("name: ask", "name: query")
+
+    def replayed_with(pipeline: str, out: str) -> ReplayResult:
+        edited.write_text(pipeline)
+        request = ReplayRequest(reference="latest", out=taker.folder / out, edited=edited)
+        return replay_run(request, state=taker.state)
+
+    same = replayed_with(renamed, "one").content
+    assert ({}, [True, True]) == (same["asked_anew"], [output["is_identical"] for output in same["outputs"]])
+    anew = replayed_with(renamed.replace("row.text", "row.text | upper"), "two").content
+    assert 2 == anew["asked_anew"]["query"]["rows"]

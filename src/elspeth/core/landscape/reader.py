@@ -114,32 +114,40 @@ class LandscapeReader:
 
     def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         """All results of a statement."""
-        try:
+        with self._told():
             return self.connection.execute(sql, parameters).fetchall()
-        except _BAD as error:
-            raise TrailError(f"{self.database} cannot be read: {error}") from error
 
     def stream(self, sql: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
         """The results of a statement, one by one. May be dropped half-way, even after the connection is closed.
 
         They are fetched a few at a time, ever more of them: many who ask want one.
         """
-        try:
+        with self._told():
             cursor = self.connection.execute(sql, parameters)
-            count = 1
-            while records := cursor.fetchmany(count):
-                yield from records
-                count = min(count * 4, _MOST_FETCHED)
-        except _BAD as error:
-            raise TrailError(f"{self.database} cannot be read: {error}") from error
+        count = 1
+        while records := self._fetched(cursor, count):
+            yield from records
+            count = min(count * 4, _MOST_FETCHED)
 
     def dicts(self, sql: str, *parameters: object) -> Iterator[dict[str, Any]]:
         """The results of a statement as dicts by column name."""
-        try:
+        with self._told():
             cursor = self.connection.execute(sql, parameters)
-            names = [column[0] for column in cursor.description]
-            for record in cursor:
-                yield dict(zip(names, record, strict=True))
+        names = [column[0] for column in cursor.description]
+        while records := self._fetched(cursor, _MOST_FETCHED):
+            yield from (dict(zip(names, record, strict=True)) for record in records)
+
+    def _fetched(self, cursor: sqlite3.Cursor, count: int) -> list[tuple[Any, ...]]:
+        with self._told():
+            return cursor.fetchmany(count)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Says what a database, or text that somebody looks for in it, is not."""
+        try:
+            yield
+        except UnicodeEncodeError as error:  # from a command line, whose bytes may be anything
+            raise MissingTrailError(f"{error.object!r} is in no record of {self.database}: it is not UTF-8") from error
         except _BAD as error:
             raise TrailError(f"{self.database} cannot be read: {error}") from error
 
@@ -153,7 +161,12 @@ class LandscapeReader:
             self.query("COMMIT")
 
     def run(self, reference: str) -> RunHeader:
-        """The run that ``latest``, an id or a unique prefix of one names."""
+        """The run that ``latest``, an id or a unique prefix of one names.
+
+        Of nothing everything is a prefix, and an unset variable in a script must not choose the run that is purged.
+        """
+        if not reference:
+            raise UsageError("a run's id has at least one character", hint="`elspeth runs` lists them.")
         if reference == "latest":
             found = self.query("SELECT run_no FROM runs ORDER BY run_no DESC LIMIT 1")
         else:

@@ -166,9 +166,8 @@ def require_unpurged(reader: LandscapeReader, run: RunHeader) -> None:
 def is_sealed(reader: LandscapeReader, run: RunHeader) -> bool:
     """Whether the last seal of a run covers all of its commits, and stands in its file too."""
     ((commits,),) = reader.query("SELECT COUNT(*) FROM commits WHERE run_no = ?", run.run_no)
-    ((seals, size),) = reader.query("SELECT COUNT(*), MAX(tree_size) FROM seals WHERE run_no = ?", run.run_no)
-    in_file = len(SealFolder.beside(reader.database).notes(run.run_id))
-    return (size, seals) == (commits, in_file)
+    ((size,),) = reader.query("SELECT MAX(tree_size) FROM seals WHERE run_no = ?", run.run_no)
+    return size == commits and SealFolder.beside(reader.database).has_all(reader, run)
 
 
 def last_event_at(reader: LandscapeReader, run: RunHeader) -> int:

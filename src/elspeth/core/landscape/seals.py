@@ -20,6 +20,7 @@ import sqlite3
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
+from errno import EACCES
 from pathlib import Path
 
 from elspeth.contracts import RunError, TrailError, iso_time
@@ -29,7 +30,7 @@ from elspeth.core.merkle import CompactTree
 from elspeth.core.notes import Checkpoint, SigningKey, encode_checkpoint, split_notes
 from elspeth.core.payloads import sync_folder
 
-__all__ = ["SealFolder", "Sealer", "Signing", "origin_of", "run_tree", "seal_text"]
+__all__ = ["SealFolder", "Sealer", "Signing", "origin_of", "recorded_notes", "run_tree", "seal_text"]
 
 _ORIGIN = "elspeth/run/"
 _ENDING = ".seals"
@@ -90,6 +91,11 @@ def run_tree(reader: LandscapeReader, run: RunHeader, *, size: int | None = None
     return tree
 
 
+def recorded_notes(reader: LandscapeReader, run: RunHeader) -> list[str]:
+    """The notes of a run's seals as the database has them, the oldest first."""
+    return [note for (note,) in reader.query("SELECT note FROM seals WHERE run_no = ? ORDER BY seal_no", run.run_no)]
+
+
 class SealFolder:
     """The folder of the seals' files, one for each run."""
 
@@ -120,6 +126,18 @@ class SealFolder:
         """The runs that have a file here."""
         return sorted(path.name.removesuffix(_ENDING) for path in self.folder.glob(f"*{_ENDING}"))
 
+    def require_writable(self) -> None:
+        """Makes the folder unless it is there; raises `RunError` when no seal could be kept in it."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(self.folder, os.W_OK | os.X_OK):
+                raise PermissionError(EACCES, os.strerror(EACCES))
+        except OSError as error:
+            raise RunError(
+                f"the folder of the seals {self.folder} cannot be written: {error.strerror or error}",
+                hint="Mend its permissions, or move away what stands there, then start again.",
+            ) from error
+
     def append(self, run_id: str, notes: Sequence[str]) -> None:
         """Adds notes to a run's file, durably."""
         path = self.file(run_id)
@@ -139,9 +157,12 @@ class SealFolder:
             ) from error
 
     def require_current(self, reader: LandscapeReader) -> None:
-        """Raises `TrailError` when the database lacks a run that was sealed, or what the newest seal tells of."""
-        known = {run_id for (run_id,) in reader.query("SELECT run_id FROM runs")}
+        """Raises `TrailError` when the database lacks a run that was sealed, or what the newest seal tells of.
+
+        The files are looked at first: what another process seals meanwhile is in the database before it is in a file.
+        """
         sealed = self.run_ids()
+        known = {run_id for (run_id,) in reader.query("SELECT run_id FROM runs")}
         missing = [run_id for run_id in sealed if run_id not in known]
         if missing:
             raise TrailError(
@@ -153,27 +174,31 @@ class SealFolder:
             self.bring_up_to_date(reader, reader.run(newest), is_repaired=False)
 
     def bring_up_to_date(self, reader: LandscapeReader, run: RunHeader, *, is_repaired: bool = True) -> None:
-        """Adds to a run's file the seals that only the database has, if asked to.
+        """Adds to a run's file what only the database has, if asked to: whole seals, or the rest of one cut short.
 
         Raises `TrailError` when the file knows of what is not in the database, or of something else.
         """
-        recorded = [
-            note for (note,) in reader.query("SELECT note FROM seals WHERE run_no = ? ORDER BY seal_no", run.run_no)
-        ]
-        kept = self.notes(run.run_id)
-        if kept[: len(recorded)] != recorded[: len(kept)]:
-            raise TrailError(
-                f"the seals of run {run.run_id} in {self.file(run.run_id)} are not those in {reader.database}",
-                hint="One of the two was changed. elspeth verify says more.",
-            )
-        if len(kept) > len(recorded):
+        kept = self.notes(run.run_id)  # before the records: see `require_current`
+        recorded = recorded_notes(reader, run)
+        in_file, in_database = "".join(kept), "".join(map(str, recorded))
+        if in_database.startswith(in_file):
+            self._require_commits(reader, run)
+            if is_repaired and in_file != in_database:
+                self.append(run.run_id, [in_database[len(in_file) :]])
+            return
+        if in_file.startswith(in_database):
             raise TrailError(
                 f"{reader.database} is older than the seals of run {run.run_id}: it has {len(recorded)} of {len(kept)}",
                 hint=_OLDER,
             )
-        self._require_commits(reader, run)
-        if is_repaired and len(kept) < len(recorded):
-            self.append(run.run_id, recorded[len(kept) :])
+        raise TrailError(
+            f"the seals of run {run.run_id} in {self.file(run.run_id)} are not those in {reader.database}",
+            hint="One of the two was changed. elspeth verify says more.",
+        )
+
+    def has_all(self, reader: LandscapeReader, run: RunHeader) -> bool:
+        """Whether a run's file holds every seal that the database has, and nothing else."""
+        return self.notes(run.run_id) == recorded_notes(reader, run)
 
     @staticmethod
     def _require_commits(reader: LandscapeReader, run: RunHeader) -> None:

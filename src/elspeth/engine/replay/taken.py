@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from elspeth.contracts import TrailError
 from elspeth.core.landscape import LandscapeReader, Payloads, RunHeader
 from elspeth.core.landscape.request_lines import request_key
@@ -34,23 +36,37 @@ class TakenAnswers:
         """What the row took at a step; None when it asked there.
 
         The custom id of the line that was answered is another row's. A request that differs in more is a difference,
-        and its answer is taken all the same; in an edited pipeline it is one that nobody answered.
+        and its answer is taken all the same. An edited pipeline takes what the row took anywhere for the same request.
         """
-        node_no = self._pairing.recorded.get(step.number)
-        reuses = reuses_of_row(self._reader, self._run, token.index) if self._has_some else ()
-        reuse = next((one for one in reuses if one.node_no == node_no), None)
-        known = None if reuse is None else self._read(step, token, reuse)
-        if known is None or step.batch is None:
+        if step.batch is None:
             return None
         key = request_key(line, "")
-        if key is None or key != request_key(known.request.data, ""):
-            if self._pairing.is_edited:
-                return None
-            sides = [data.decode("utf-8", "replace").removesuffix("\n") for data in (known.request.data, line)]
-            self._findings.differ(
-                Sort.REQUEST, row=token.index, step=step.name, field="request", recorded=sides[0], replayed=sides[1]
-            )
-        return Taken(known, step.batch.read_line(known.reply.data, known.role).verdict)
+        for known in self._known(step, token):
+            is_same = key is not None and key == request_key(known.request.data, "")
+            if not is_same and self._pairing.is_edited:
+                continue
+            if not is_same:
+                self._differs(step, token, known, line)
+            return Taken(known, step.batch.read_line(known.reply.data, known.role).verdict)
+        return None
+
+    def _known(self, step: Step, token: Token) -> Iterator[KnownAnswer]:
+        """What may be the answer to a row at a step: what it took there, in an edited pipeline elsewhere too."""
+        if not self._has_some:
+            return
+        node_no = self._pairing.recorded.get(step.number)
+        found = list(reuses_of_row(self._reader, self._run, token.index))
+        there = [reuse for reuse in found if reuse.node_no == node_no]
+        elsewhere = [reuse for reuse in found if reuse.node_no != node_no] if self._pairing.is_edited else []
+        for reuse in (*there, *elsewhere):
+            if (known := self._read(step, token, reuse)) is not None:
+                yield known
+
+    def _differs(self, step: Step, token: Token, known: KnownAnswer, line: bytes) -> None:
+        sides = [data.decode("utf-8", "replace").removesuffix("\n") for data in (known.request.data, line)]
+        self._findings.differ(
+            Sort.REQUEST, row=token.index, step=step.name, field="request", recorded=sides[0], replayed=sides[1]
+        )
 
     def _read(self, step: Step, token: Token, reuse: Reuse) -> KnownAnswer | None:
         """The lines; None when they cannot be read, which is noted."""

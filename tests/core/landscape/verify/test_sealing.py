@@ -8,7 +8,7 @@ from tests.core.landscape.verify.conftest import Scene
 from elspeth.contracts import RunStatus
 from elspeth.core.landscape import SealFolder
 from elspeth.core.landscape.locks import RunLock
-from elspeth.core.landscape.verify import Brought, Finding, Step, Strength
+from elspeth.core.landscape.verify import Brought, Finding, Step, Strength, verify_run
 from elspeth.core.notes import SigningKey
 
 UNSEALED = "no seal covers them: their process was killed before it sealed them, or they were added"
@@ -85,8 +85,33 @@ def test_the_file_of_the_seals_must_have_the_same_notes(scene: Scene) -> None:
     ):
         path.write_text("".join(kept))
         assert [place] == [finding.place for finding in step(scene, 5).findings]
+    path.write_text("".join([first, second[:-9]]))
+    assert ["it is cut short in the file"] == [finding.message for finding in step(scene, 5).findings]
     path.write_bytes(b"\xff")
     assert [str(path)] == [finding.place for finding in step(scene, 5).findings]
+
+
+def test_a_seal_that_a_live_run_makes_while_it_is_verified_is_no_difference(scene: Scene) -> None:
+    reader = scene.reader()
+    folder = SealFolder.beside(scene.trail.database)
+    with reader.snapshot():
+        reader.run("latest")
+        scene.recorder.add_run_event(RunStatus.RUNNING)
+        scene.recorder.journal.commit_durably(seal="minute")
+        found = verify_run(reader, scene.run, brought=Brought(), folder=folder).steps[4]
+
+    assert 3 == len(notes(scene))
+    assert ([], True) == (found.findings, "sealed while it was verified" in found.notes[0])
+
+
+def test_a_seal_on_its_way_to_the_file_is_no_difference_while_a_process_is_at_work(scene: Scene) -> None:
+    first, _ = notes(scene)
+    path = SealFolder.beside(scene.trail.database).file(scene.run.run_id)
+    path.write_text(first)
+
+    with RunLock(scene.trail.database.parent, scene.run.run_id):
+        assert [] == step(scene, 5).findings
+    assert [f"{path.name} seal 1"] == [finding.place for finding in step(scene, 5).findings]
 
 
 def test_commits_that_no_seal_covers_are_a_difference_where_a_process_ended_by_itself(scene: Scene) -> None:
