@@ -18,12 +18,16 @@ from pathlib import Path
 SIZES = (100_000, 1_000_000)
 ELSPETH = Path(sys.executable).with_name("elspeth")
 
+CITIES = ("Berlin", "Paris", "Rome")
+NOTE = "a note of some length, as people write them when nobody reads them " * 2
+REMARK = "and a remark, which is shorter but not by much, and says nothing that the note does not say"
+
 PIPELINE = """\
 name: verify
 source:
   plugin: csv
   options: {path: rows.csv}
-  schema: {id: int, text: str, amount: float}
+  schema: {id: int, text: str, amount: float, city: str, kind: str, count: int, note: str, remark: str}
 steps:
   - {name: first, plugin: field_mapper, options: {rename: {text: words}}}
   - {name: second, plugin: field_mapper, options: {rename: {amount: money}}}
@@ -36,11 +40,15 @@ output: most
 
 
 def prepare(folder: Path, rows: int) -> None:
-    """The pipeline and its source."""
+    """The pipeline and its source: eight fields, about 300 bytes a row."""
     (folder / "pipeline.yaml").write_text(PIPELINE)
     with (folder / "rows.csv").open("w") as file:
-        file.write("id,text,amount\n")
-        file.writelines(f"{number},some words about row {number},{number / 8}\n" for number in range(rows))
+        file.write("id,text,amount,city,kind,count,note,remark\n")
+        file.writelines(
+            f"{number},some words about row {number},{number / 8},{CITIES[number % 3]},{'abc'[number % 3]},"
+            f"{number % 100},{NOTE},{REMARK}\n"
+            for number in range(rows)
+        )
 
 
 def measured(folder: Path, *arguments: str) -> tuple[float, float, float]:
