@@ -60,12 +60,14 @@ def main() -> None:
             prepare(Path(folder), rows)
             meter.seconds, started = 0.0, time.process_time()
             environ = {**os.environ, "HOME": folder, "XDG_CONFIG_HOME": f"{folder}/.config"}
-            start_run(
+            result = start_run(
                 Path(folder, "pipeline.yaml"),
                 state=State(Path(folder, ".elspeth")),
                 conditions=Conditions(environ=environ),
             )
             whole = time.process_time() - started
+            if result.exit_code or result.summary["bad_rows"]:
+                raise SystemExit(f"the run ended with {result.exit_code}: {result.summary}")
         shares.append(meter.seconds / whole)
         print(f"{rows:,} rows: {meter.seconds:.2f} s of {whole:.2f} s of CPU, {shares[-1]:.1%}", flush=True)
     print(f"median {statistics.median(shares):.1%} (from {min(shares):.1%} to {max(shares):.1%})")

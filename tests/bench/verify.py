@@ -19,8 +19,8 @@ SIZES = (100_000, 1_000_000)
 ELSPETH = Path(sys.executable).with_name("elspeth")
 
 CITIES = ("Berlin", "Paris", "Rome")
-NOTE = "a note of some length, as people write them when nobody reads them " * 2
-REMARK = "and a remark, which is shorter but not by much, and says nothing that the note does not say"
+NOTE = "a note of some length as people write them when nobody reads them " * 2
+REMARK = "and a remark that is shorter but not by much and says nothing that the note does not say"
 
 PIPELINE = """\
 name: verify
