@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from tests.core.landscape.verify.conftest import Scene
 
+from elspeth.contracts import PayloadClass, PurgeAction
 from elspeth.core.landscape import SealFolder
+from elspeth.core.landscape.retention import add_purge
 from elspeth.core.landscape.verify import Brought, Strength, verify_run
 
 NAMES = (
@@ -42,6 +44,22 @@ def test_each_step_is_told_when_it_ends(scene: Scene) -> None:
     )
 
     assert list(NAMES) == heard
+
+
+def test_a_purge_while_a_run_is_verified_is_no_difference(scene: Scene) -> None:
+    reader = scene.reader()
+    with reader.snapshot():
+        reader.run("latest")
+        add_purge(scene.recorder.journal, PurgeAction.PURGING, who="me", why="old", payload_class=PayloadClass.ROWS)
+        scene.recorder.journal.commit_durably(seal="purge")
+        (scene.run.payload_folder / "rows.zst").unlink()
+        report = verify_run(reader, scene.run, brought=Brought(), folder=SealFolder.beside(scene.trail.database))
+        assert [] == [finding for step in report.steps for finding in step.findings]
+        assert ["payloads were purged while the run was verified"] * 2 == [
+            step.notes[0] for step in report.steps if step.name in {"payloads", "references"}
+        ]
+        next(scene.run.payload_folder.iterdir()).unlink()
+        assert 1 == len(scene.verify().steps[2].findings)
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,12 @@ class Step:
         """Adds what is no difference, but good to know."""
         self.notes.append(text)
 
+    def begin_again(self) -> None:
+        """Forgets what was found so far."""
+        self.findings.clear()
+        self.finding_count = 0
+        self.notes.clear()
+
 
 @dataclass(slots=True)
 class Report:
