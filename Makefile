@@ -29,7 +29,7 @@ demo: $(RUN_STAMP)  ## the whole story on this machine: simulator, run, explain
 	$(BIN)/elspeth demo
 
 test: check  ## every check, then every test
-	$(BIN)/pytest -n $(JOBS)
+	$(BIN)/pytest -n $(JOBS) --maxschedchunk 64
 
 crash: $(DEV_STAMP)  ## death at every effect of a run, and what a resume makes of it (docs/reliability.md)
 	ELSPETH_CRASH_POINTS=all $(BIN)/pytest -q -n $(JOBS) tests/crash
