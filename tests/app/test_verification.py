@@ -139,9 +139,9 @@ class TestBrought:
 
     def test_what_is_no_key_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "key"
-        path.write_text("no key\n")
+        path.write_text("# since 2031-05-07\nno key\n")
 
-        with pytest.raises(KeyFileError):
+        with pytest.raises(KeyFileError, match=f"^{path}:2: this is not a key$"):
             self.read(path, is_key=True)
 
     @pytest.mark.parametrize("text", ["", "a note\n", "text\n\n\N{EM DASH} me AAAAAAAA\n"])

@@ -13,7 +13,7 @@ from elspeth.app.bundle import script
 from elspeth.app.key_files import read_public
 from elspeth.app.keys import KeyPlace, known_keys
 from elspeth.app.succession import Statements, Succession, follow
-from elspeth.contracts import MissingTrailError, NoteError, TrailError, UsageError
+from elspeth.contracts import KeyFileError, MissingTrailError, NoteError, TrailError, UsageError
 from elspeth.core.landscape import LandscapeReader, RunHeader, SealFolder
 from elspeth.core.landscape.bundles import SCRIPT
 from elspeth.core.landscape.timestamp_files import timestamp_files
@@ -189,8 +189,13 @@ def _authorities_in(paths: Sequence[Path]) -> TrustedAuthorities:
 
 
 def _keys_in(path: Path) -> list[VerifierKey]:
-    lines = [line.strip() for line in _text_of(path).splitlines()]
-    keys = [VerifierKey.parse(line) for line in lines if line and not line.startswith("#")]
+    keys = []
+    for number, line in enumerate(map(str.strip, _text_of(path).splitlines()), start=1):
+        if line and not line.startswith("#"):
+            try:
+                keys.append(VerifierKey.parse(line))
+            except KeyFileError as error:
+                raise KeyFileError(f"{path}:{number}: {error.message}", hint=error.hint) from None
     if not keys:
         raise UsageError(f"{path} holds no key", hint="A verifier key is one line, as `elspeth keys show` prints it.")
     return keys
