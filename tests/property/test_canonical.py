@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elspeth.contracts import Fields, FieldType
-from elspeth.core.canonical import RowCodec, compact_json, decode_json
+from elspeth.core.canonical import NotEncodableError, RowCodec, compact_json, decode_json
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(SCALARS, lambda v: st.lists(v, max_size=4) | st.dictionaries(st.text(), v, max_size=4))
@@ -39,6 +39,23 @@ def test_a_batch_has_the_bytes_of_its_rows(rows: list[dict[str, Any]]) -> None:
     codec = RowCodec(Fields(is_open=True))
 
     assert codec.encode_batch(rows) == [codec.encode(row) for row in rows]
+
+
+ODD = (
+    VALUES | st.floats() | st.tuples(st.integers()) | st.just("\ud800") | st.dates() | st.lists(st.floats(), max_size=2)
+)
+
+
+@given(st.lists(st.dictionaries(st.text(max_size=2) | st.integers(0, 2), VALUES | ODD, max_size=3), max_size=6))
+def test_a_row_without_bytes_keeps_none_of_its_neighbours_from_having_theirs(rows: list[dict[Any, Any]]) -> None:
+    codec = RowCodec(Fields(is_open=True))
+    for row, data in zip(rows, codec.encode_each(rows), strict=True):
+        try:
+            alone: object = codec.encode(row)
+        except NotEncodableError as fault:
+            alone = str(fault)
+        assert alone == (str(data) if isinstance(data, NotEncodableError) else data)
+        assert isinstance(data, NotEncodableError) or repr(codec.decode(data)) == repr(row)
 
 
 @given(VALUES)

@@ -21,7 +21,10 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from itertools import chain
+from math import isfinite
 from typing import Any, Final
+
+import msgspec
 
 from elspeth.contracts import Fields, FieldType, Row
 
@@ -33,6 +36,7 @@ __all__ = [
     "compact_json",
     "decode_json",
     "sha256",
+    "sha256_each",
 ]
 
 MAX_DEPTH: Final = 128
@@ -58,6 +62,12 @@ class NotEncodableError(ValueError):
 def sha256(data: bytes) -> bytes:
     """The 32 bytes of the SHA-256 of ``data``."""
     return hashlib.sha256(data).digest()
+
+
+def sha256_each(items: Iterable[bytes]) -> list[bytes]:
+    """The SHA-256 of each item."""
+    new = hashlib.sha256
+    return [new(data).digest() for data in items]
 
 
 def canonical_json(value: object) -> bytes:
@@ -118,43 +128,51 @@ class RowCodec:
 
     def encode(self, row: Row) -> bytes:
         """The row's bytes; raises `NotEncodableError` with the field that has none."""
-        plain = self._as_text(row) if self._texts else row
-        try:
-            data = "".join(_chunks(plain, 0)).encode()
-        except (ValueError, TypeError, RecursionError):
-            raise _diagnosis(plain) from None
-        if not (_SCALARS.issuperset(map(type, plain.values())) and _TEXT.issuperset(map(type, plain))):
-            _check_types(plain)
-        return data
+        return self.encode_batch((row,))[0]
 
     def encode_batch(self, rows: Sequence[Row]) -> list[bytes]:
-        """The bytes of each row; the same as `encode` one by one, with the checks made for all at once."""
+        """The bytes of each row, the checks made for all at once; the error is that of the first row without any."""
         plain = [self._as_text(row) for row in rows] if self._texts else rows
-        chunks, join = _chunks, "".join
         try:
-            data = [join(chunks(row, 0)).encode() for row in plain]
+            data = list(map(_encode_row, plain))
         except (ValueError, TypeError, RecursionError):
-            data = [self.encode(row) for row in rows]
-        values = chain.from_iterable(map(dict.values, plain))
-        if not (_SCALARS.issuperset(map(type, values)) and _TEXT.issuperset(map(type, chain.from_iterable(plain)))):
+            raise _first_fault(plain) from None
+        kinds = set(map(type, chain.from_iterable(map(dict.values, plain))))
+        if not (kinds <= _SCALARS and all(isinstance(name, str) for name in set().union(*plain))):
             for row in plain:
                 _check_types(row)
+        if float in kinds or not kinds <= _SCALARS:
+            for row, line in zip(plain, data, strict=True):
+                if b"null" in line:
+                    _check_numbers(row)
         return data
+
+    def encode_each(self, rows: Sequence[Row]) -> Sequence[bytes | NotEncodableError]:
+        """The bytes of each row, or why it has none."""
+        try:
+            return self.encode_batch(rows)
+        except NotEncodableError:
+            return [self._encoded(row) for row in rows]
 
     def decode(self, data: bytes) -> Row:
         """The row of bytes that `encode` made; raises ValueError for anything else."""
-        text = data.decode()
         try:
-            row, end = _scan_row(text, 0)
-        except (StopIteration, RecursionError):
-            row, end = None, -1
-        if end != len(text) or type(row) is not dict:
+            row: Row = _decode_row(data)
+        except (ValueError, RecursionError):
+            raise ValueError("these bytes are not a row") from None
+        if data[-1:] != b"}" or data[:1] != b"{":
             raise ValueError("these bytes are not a row")
         for name, restore in self._restore:
             value = row.get(name)
             if value is not None:
                 row[name] = _restored(name, value, restore)
         return row
+
+    def _encoded(self, row: Row) -> bytes | NotEncodableError:
+        try:
+            return self.encode(row)
+        except NotEncodableError as error:
+            return error
 
     def _as_text(self, row: Row) -> Row:
         plain = dict(row)
@@ -216,10 +234,32 @@ def _restored(name: str, value: object, restore: Callable[[str], object]) -> obj
 def _check_types(plain: Row) -> None:
     """The C encoder turns tuples into arrays, integer keys into strings and subclasses into their bases."""
     for name, value in plain.items():
-        if type(name) is not str:
+        if not isinstance(name, str):
             raise NotEncodableError(f"the row has a key that is not text: {name!r}")
         if type(value) not in _SCALARS and (reason := _fault_in(value)) is not None:
             raise NotEncodableError(reason, field=name)
+
+
+def _check_numbers(plain: Row) -> None:
+    """The encoder writes NaN and the infinities as null; the public one refuses them at any depth."""
+    for value in plain.values():
+        if type(value) is float and not isfinite(value):
+            raise _diagnosis(plain)
+        if type(value) in _CONTAINERS:
+            try:
+                "".join(_chunks(value, 0))
+            except ValueError:
+                raise _diagnosis(plain) from None
+
+
+def _first_fault(rows: Sequence[Row]) -> NotEncodableError:
+    """Why rows were not encoded, by the first that cannot be."""
+    for row in rows:
+        try:
+            _encode_row(row)
+        except (ValueError, TypeError, RecursionError):
+            return _diagnosis(row)
+    raise AssertionError("rows that were not encoded hold one that cannot be")
 
 
 def _diagnosis(plain: Row) -> NotEncodableError:
@@ -336,5 +376,5 @@ def _compact_encoder() -> Callable[[object, int], Iterable[str]]:
 _chunks: Final = _compact_encoder()
 _STRICT: Final = json.JSONDecoder(object_pairs_hook=_object, parse_float=_finite, parse_constant=_refuse_constant)
 _scan: Final[Callable[[str, int], tuple[Any, int]]] = _STRICT.scan_once  # type: ignore[attr-defined]
-_PLAIN: Final = json.JSONDecoder(parse_constant=_refuse_constant)
-_scan_row: Final[Callable[[str, int], tuple[Any, int]]] = _PLAIN.scan_once  # type: ignore[attr-defined]
+_encode_row: Final[Callable[[Row], bytes]] = msgspec.json.Encoder().encode
+_decode_row: Final[Callable[[bytes], Row]] = msgspec.json.Decoder(dict[str, Any]).decode
