@@ -39,6 +39,7 @@ from elspeth.core.canonical import compact_json
 from elspeth.core.clock import SystemClock
 from elspeth.core.config import Pipeline, load_pipeline
 from elspeth.core.config.environment import read_dotenv
+from elspeth.core.heap import frozen_heap
 from elspeth.core.landscape import (
     LandscapeReader,
     LandscapeRecorder,
@@ -283,7 +284,8 @@ class _Work:
                 terms=self._terms(limit),
             )
             stack.callback(orchestrator.close)
-            summary = orchestrator.execute()
+            with frozen_heap():
+                summary = orchestrator.execute()
             recorder.journal.seal(RunStatus.COMPLETED.word)
             recorder.journal.drain()
         if simulator is not None:

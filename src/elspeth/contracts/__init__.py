@@ -63,6 +63,7 @@ from elspeth.contracts.money import Bounds, Price, TokenEstimate, dollars
 from elspeth.contracts.plugins import (
     AnswerLine,
     BatchTransform,
+    BulkTransform,
     LineSink,
     LineVerdict,
     RejectedRow,
@@ -90,6 +91,7 @@ __all__ = [
     "BodyRef",
     "BodySink",
     "Bounds",
+    "BulkTransform",
     "BusyError",
     "CallIntent",
     "CallLog",

@@ -20,6 +20,7 @@ from elspeth.contracts.rows import Fields, Row, RowError
 __all__ = [
     "AnswerLine",
     "BatchTransform",
+    "BulkTransform",
     "LineSink",
     "LineVerdict",
     "RejectedRow",
@@ -91,6 +92,19 @@ class Transform(Protocol):
 
     def process(self, row: Row, ctx: Context) -> TransformResult:
         """Handles one row; may change ``row`` in place and return it. Bad data is an error result, never raised."""
+        ...
+
+
+@runtime_checkable
+class BulkTransform(Transform, Protocol):
+    """A transform that needs no context, and so can take many rows in one call."""
+
+    def process_bulk(self, rows: Sequence[Row]) -> Sequence[Row] | None:
+        """What `process` makes of these rows, at least one, when it makes one row of each of them.
+
+        None when it does not, or when they are too different: then no row has been changed, and they go
+        through `process` one by one.
+        """
         ...
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
 from elspeth.contracts import Outcome, RejectedRow, Row, RowError, SourceBatch
 from elspeth.core.calls import Redactor
-from elspeth.core.canonical import NotEncodableError, RowCodec, compact_json, sha256
+from elspeth.core.canonical import NotEncodableError, RowCodec, compact_json, sha256_each
 from elspeth.core.landscape import LandscapeReader, LandscapeRecorder
+from elspeth.engine.plan import SOURCE_NODE
 from elspeth.engine.tokens import Arrival, Token
 
 __all__ = ["Admission", "Admitted", "rejected_row"]
@@ -25,12 +27,22 @@ class Admitted:
     ``lines``, ``hashes`` and ``keys`` belong to the tokens as they came: tokens change on their way.
     """
 
-    def __init__(self) -> None:
-        self.tokens: list[Token] = []
-        self.lines: list[int] = []
-        self.hashes: list[bytes] = []
-        self.keys: list[str] = []
-        self.rejected: list[RejectedRow] = []
+    __slots__ = ("hashes", "keys", "lines", "rejected", "tokens")
+
+    def __init__(
+        self,
+        tokens: list[Token],
+        *,
+        lines: Sequence[int],
+        hashes: Sequence[bytes],
+        keys: Sequence[str],
+        rejected: list[RejectedRow],
+    ) -> None:
+        self.tokens = tokens
+        self.lines = lines
+        self.hashes = hashes
+        self.keys = keys
+        self.rejected = rejected
 
 
 class Admission:
@@ -60,44 +72,55 @@ class Admission:
 
     def admit(self, batch: SourceBatch) -> Admitted:
         """Makes tokens; records nothing yet."""
-        admitted = Admitted()
-        admitted.rejected = [
-            self._without_secret(rejected) if self._redactor.is_in(rejected.raw) else rejected
-            for rejected in batch.rejected
+        rejected = [self._without_secret(one) if self._redactor.is_in(one.raw) else one for one in batch.rejected]
+        encoded = self._codec.encode_each(batch.rows)
+        keys = self._keys(batch.rows, encoded)
+        faults = self._faults(batch.rows, encoded, keys)
+        columns: list[Sequence[Any]] = [batch.indexes, batch.lines, batch.rows, encoded, keys]
+        if faults:
+            rejected += [
+                RejectedRow(
+                    index=batch.indexes[place],
+                    line=batch.lines[place],
+                    raw=self._redactor.redact(_raw(encoded[place], batch.rows[place])),
+                    error=fault,
+                )
+                for place, fault in faults.items()
+            ]
+            rejected.sort(key=lambda one: one.index)
+            kept = [place not in faults for place in range(len(encoded))]
+            columns = [list(compress(column, kept)) for column in columns]
+        indexes, lines, rows, sound, sound_keys = columns
+        hashes = sha256_each(sound)
+        tokens = [
+            Token(index, row, data, digest, SOURCE_NODE, [data])
+            for index, row, data, digest in zip(indexes, rows, sound, hashes, strict=True)
         ]
-        rows = batch.rows
-        try:
-            encoded: list[bytes | NotEncodableError] = list(self._codec.encode_batch(rows))
-        except NotEncodableError:
-            encoded = [self._encode(row) for row in rows]
-        keys = self._keys(rows, encoded)
-        known = self._known_keys(keys)
-        for index, line, row, key, data in zip(batch.indexes, batch.lines, rows, keys, encoded, strict=True):
-            if isinstance(data, NotEncodableError):
-                error = RowError(code="not_encodable", message=str(data))
-            elif self._redactor.is_in(data):
-                error = RowError(code="secret", message="the record holds a registered secret")
-            elif (fault := self._key_fault(row, key, known)) is not None:
-                error = fault
-            else:
-                token = Token(index, row, data, sha256(data), writer=0, is_new=True)
-                admitted.tokens.append(token)
-                admitted.lines.append(line)
-                admitted.hashes.append(token.sha256)
-                if self._key_field is not None:
-                    admitted.keys.append(key)
-                continue
-            raw = data if isinstance(data, bytes) else repr(row).encode("utf-8", "backslashreplace")
-            admitted.rejected.append(RejectedRow(index=index, line=line, raw=self._redactor.redact(raw), error=error))
-        admitted.rejected.sort(key=lambda rejected: rejected.index)
-        return admitted
+        return Admitted(tokens, lines=lines, hashes=hashes, keys=sound_keys, rejected=rejected)
+
+    def _faults(
+        self, rows: Sequence[Row], encoded: Sequence[bytes | NotEncodableError], keys: Sequence[str]
+    ) -> dict[int, RowError]:
+        """Why rows cannot be admitted, by place."""
+        faults = {
+            place: RowError(code="not_encodable", message=str(data))
+            for place, data in enumerate(encoded)
+            if isinstance(data, NotEncodableError)
+        }
+        sound = [b"" if isinstance(data, NotEncodableError) else data for data in encoded]
+        for place in self._redactor.places(sound):
+            faults[place] = RowError(code="secret", message="the record holds a registered secret")
+        if self._key_field is not None:
+            self._find_key_faults(rows, keys, faults)
+        return faults
 
     def record(self, admitted: Admitted, *, started_at: int) -> list[Arrival]:
         """Hands rows, keys and rejections to the recorder; returns where the rejected ones end."""
         indexes = [token.index for token in admitted.tokens]
         self._recorder.add_rows(indexes, admitted.lines, admitted.hashes)
-        for key, index in zip(admitted.keys, indexes, strict=False):
-            self._recorder.add_key(key, index)
+        if self._key_field is not None:
+            for key, index in zip(admitted.keys, indexes, strict=True):
+                self._recorder.add_key(key, index)
         return [self._record_rejected(rejected, started_at) for rejected in admitted.rejected]
 
     def _record_rejected(self, rejected: RejectedRow, started_at: int) -> Arrival:
@@ -121,36 +144,31 @@ class Admission:
             error=error,
         )
 
-    def _encode(self, row: Row) -> bytes | NotEncodableError:
-        try:
-            return self._codec.encode(row)
-        except NotEncodableError as error:
-            return error
-
-    def _key_fault(self, row: Row, key: str, known: set[str]) -> RowError | None:
-        """Why a row cannot have its key; a key that it can have is known from then on."""
-        if self._key_field is None:
-            return None
-        if row.get(self._key_field) in (None, ""):
-            return RowError(code="empty_key", message=f"the key {self._key_field!r} is empty")
-        if key in known:
-            return RowError(code="duplicate_key", message=f"the key {key[:80]!r} has been read before")
-        known.add(key)
-        self._recent_keys.add(key)
-        return None
+    def _find_key_faults(self, rows: Sequence[Row], keys: Sequence[str], faults: dict[int, RowError]) -> None:
+        """Adds why rows cannot have their keys; a key that a row can have is known from then on."""
+        known = self._known_keys(keys)
+        for place, (row, key) in enumerate(zip(rows, keys, strict=True)):
+            if place in faults:
+                continue
+            if row.get(self._key_field or "") in (None, ""):
+                faults[place] = RowError(code="empty_key", message=f"the key {self._key_field!r} is empty")
+            elif key in known:
+                message = f"the key {key[:80]!r} has been read before"
+                faults[place] = RowError(code="duplicate_key", message=message)
+            else:
+                known.add(key)
+                self._recent_keys.add(key)
 
     def _keys(self, rows: Sequence[Row], encoded: Sequence[bytes | NotEncodableError]) -> list[str]:
-        """The rows' keys as text; empty for a row that has no bytes."""
+        """The rows' keys as text, where rows have keys; empty for a row that has no bytes."""
         field = self._key_field
         if field is None:
-            return [""] * len(rows)
+            return []
         return [
             key_text(row.get(field)) if isinstance(data, bytes) else "" for row, data in zip(rows, encoded, strict=True)
         ]
 
     def _known_keys(self, keys: Sequence[str]) -> set[str]:
-        if self._key_field is None:
-            return set()
         known = {key for key in keys if key in self._recent_keys or key in self._older_keys}
         known.update(
             key
@@ -182,6 +200,11 @@ def key_text(value: object) -> str:
     if isinstance(value, int | float | bool | dict | list) or value is None:
         return compact_json(value)
     return str(value)
+
+
+def _raw(data: bytes | NotEncodableError, row: Row) -> bytes:
+    """What is kept of a row that cannot be admitted."""
+    return data if isinstance(data, bytes) else repr(row).encode("utf-8", "backslashreplace")
 
 
 def rejected_row(index: int, error: dict[str, Any], raw: bytes) -> Row:

@@ -27,17 +27,17 @@ _ROWS_AT_ONCE = 2_000
 class OutcomeRecorder(Protocol):
     """Takes how tokens ended."""
 
-    def add_outcome(
+    def add_outcomes(
         self,
-        row: int,
+        rows: Sequence[int],
         *,
         outcome: Outcome,
         step_no: int | None,
         sink_no: int | None,
-        sink_line: int = 0,
+        sink_lines: Sequence[int],
         reason: str | None = None,
     ) -> None:
-        """A token ended; ``sink_line`` (1-based) counts only with a sink."""
+        """Tokens ended alike; ``sink_lines`` (1-based, one for each) count only with a sink."""
         ...
 
 
@@ -66,16 +66,22 @@ class Frontier:
             by_sink.setdefault(arrival.sink_no, []).append(arrival)
         for sink_no, group in by_sink.items():
             lines = [0] * len(group) if sink_no is None else self._outputs[sink_no].write(group, self._plan.names)
-            for arrival, line in zip(group, lines, strict=False):
-                self._recorder.add_outcome(
-                    arrival.index,
-                    outcome=arrival.outcome,
-                    step_no=arrival.step_no,
-                    sink_no=sink_no,
-                    sink_line=line,
-                    reason=None if arrival.error is None else arrival.error["code"],
-                )
+            self._record(sink_no, group, lines)
         self.released = released
+
+    def _record(self, sink_no: int | None, arrivals: Sequence[Arrival], lines: Sequence[int]) -> None:
+        """Records how the arrivals at one sink ended, those that ended alike together."""
+        endings: dict[tuple[Outcome, int | None, str | None], tuple[list[int], list[int]]] = {}
+        for arrival, line in zip(arrivals, lines, strict=False):
+            reason = None if arrival.error is None else arrival.error["code"]
+            ending = (arrival.outcome, arrival.step_no, reason)
+            rows, places = endings.get(ending) or endings.setdefault(ending, ([], []))
+            rows.append(arrival.index)
+            places.append(line)
+        for (outcome, step_no, reason), (rows, places) in endings.items():
+            self._recorder.add_outcomes(
+                rows, outcome=outcome, step_no=step_no, sink_no=sink_no, sink_lines=places, reason=reason
+            )
 
     def release(self, watermark: int, rows: TrailRows) -> Iterator[int]:
         """Writes what the trail holds below ``watermark``; yields after each stretch, so that it can be committed.

@@ -277,7 +277,7 @@ class Harvester:
         version = row.version_before(step.number)
         data = self._rows.data(row, version)
         decoded = self._plan.codecs[version[0]].decode(data)
-        return Token(row.index, decoded, data, version[1], writer=version[0], is_new=False)
+        return Token(row.index, decoded, data, version[1], writer=version[0], versions=[])
 
     def _record_answer(self, batch: Batch, row: int, place: Place, line: bytes) -> None:
         ref = download_of(batch, place.role)

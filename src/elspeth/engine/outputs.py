@@ -24,16 +24,16 @@ __all__ = ["Output", "sink_row"]
 
 def sink_line(arrival: Arrival, step_name: str) -> bytes:
     """What a sink of lines gets of an arrival, as JSON: a row's own bytes, with the reason when it failed."""
+    if arrival.error is None:
+        return arrival.data
     if arrival.outcome is Outcome.QUARANTINED:
         return compact_json(arrival.row).encode()
-    if arrival.outcome is not Outcome.FAILED or arrival.error is None:
-        return arrival.data
     return compact_json({**decode_json(arrival.data), ERROR_FIELD: _reason(arrival.error, step_name)}).encode()
 
 
 def sink_row(arrival: Arrival, step_name: str) -> Row:
     """What a sink gets of an arrival: the row, with the reason when it failed."""
-    if arrival.outcome is not Outcome.FAILED or arrival.error is None:
+    if arrival.error is None or arrival.outcome is Outcome.QUARANTINED:
         return arrival.row
     return {**arrival.row, ERROR_FIELD: _reason(arrival.error, step_name)}
 
@@ -89,9 +89,15 @@ class Output:
         """The bytes of some arrivals. A sink of lines gets each row's own bytes, whatever its fields' types."""
         sink = self.plan.sink
         if isinstance(sink, LineSink):
-            lines = [sink_line(arrival, names.get(arrival.step_no or 0, "")) for arrival in arrivals]
+            lines = [
+                arrival.data if arrival.error is None else sink_line(arrival, names.get(arrival.step_no or 0, ""))
+                for arrival in arrivals
+            ]
             return sink.encode_lines(lines, first_line=first_line)
-        rows = [sink_row(arrival, names.get(arrival.step_no or 0, "")) for arrival in arrivals]
+        rows = [
+            arrival.row if arrival.error is None else sink_row(arrival, names.get(arrival.step_no or 0, ""))
+            for arrival in arrivals
+        ]
         return sink.encode(rows, first_line=first_line)
 
     def holds_extents(self, path: Path) -> bool:

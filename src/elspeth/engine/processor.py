@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from elspeth.contracts import Clock, Context, Outcome, Row, RowError, RunError, TransformResult
+from elspeth.contracts import BulkTransform, Clock, Context, Outcome, Row, RowError, RunError, TransformResult
 from elspeth.core.calls import NetworkGuard
-from elspeth.core.canonical import NotEncodableError, sha256
+from elspeth.core.canonical import NotEncodableError, sha256_each
 from elspeth.core.expressions import ExpressionFailure
 from elspeth.core.graph import route_label
 from elspeth.engine.batch import custom_id
@@ -116,6 +116,7 @@ class Processor:
         self._plan = plan
         self._find = find
         self._contexts = {step.number: context_of(step) for step in plan.steps.values()}
+        self._bulk = {s.number: s.transform for s in plan.steps.values() if isinstance(s.transform, BulkTransform)}
         self._screen = screen
         self._guard = guard
         self._clock = clock
@@ -157,15 +158,19 @@ class Processor:
         return sweep
 
     def _transform(self, sweep: Sweep, pending: dict[int, list[Token]], step: Step, tokens: Sequence[Token]) -> None:
-        transform = step.transform
-        if transform is None:
+        if step.transform is None:
             raise RuntimeError("a transform step has a transform")
         started_at = self._clock.now_us()
+        bulk = self._bulk.get(step.number)
+        rows = None if bulk is None else bulk.process_bulk([token.row for token in tokens])
+        if rows is not None:
+            self._advance(sweep, pending, step, tokens, rows, failures=[], started_at=started_at)
+            return
         context = self._contexts[step.number]
         results = []
         for token in tokens:
             context.row_index = token.index
-            results.append(transform.process(token.row, context))
+            results.append(step.transform.process(token.row, context))
         context.row_index = None
         self._guard.check()
         self._conclude(sweep, pending, step, tokens, results, started_at=started_at)
@@ -183,33 +188,63 @@ class Processor:
     ) -> None:
         """Notes the results of a transform for its tokens and moves them on."""
         failures: list[tuple[Token, RowError]] = []
-        changed: list[Token] = []
-        same: list[Token] = []
+        kept: list[Token] = []
+        rows: list[Row] = []
         for token, result in zip(tokens, results, strict=True):
             if result.failure is not None:
                 failures.append((token, result.failure))
-                continue
-            row = self._only_row(step, token, result)
-            try:
-                data = self._plan.codecs[step.number].encode(row)
-            except NotEncodableError as error:
-                failures.append((token, RowError(code="not_encodable", message=str(error))))
-                continue
-            if data == token.data:
+            else:
+                kept.append(token)
+                rows.append(self._only_row(step, token, result))
+        self._advance(sweep, pending, step, kept, rows, failures=failures, started_at=started_at, attempt=attempt)
+
+    def _advance(
+        self,
+        sweep: Sweep,
+        pending: dict[int, list[Token]],
+        step: Step,
+        tokens: Sequence[Token],
+        rows: Sequence[Row],
+        *,
+        failures: list[tuple[Token, RowError]],
+        started_at: int,
+        attempt: int = 0,
+    ) -> None:
+        """Gives tokens their rows after a transform and moves them on; ``failures`` are those that got none."""
+        changed: list[tuple[Token, Row]] = []
+        versions: list[bytes] = []
+        same: list[Token] = []
+        for token, row, data in zip(tokens, rows, self._plan.codecs[step.number].encode_each(rows), strict=True):
+            if isinstance(data, NotEncodableError):
+                failures.append((token, RowError(code="not_encodable", message=str(data))))
+            elif data == token.data:
                 token.row = row  # the same bytes, but the plugin may have handed out another object
                 same.append(token)
-            elif self._screen.holds_secret(step, token, data):
-                failures.append((token, RowError(code="secret", message="the row would hold a secret")))
             else:
-                token.become(row, data, sha256(data), writer=step.number)
-                changed.append(token)
-        duration_us = (self._clock.now_us() - started_at) // max(len(tokens), 1)
-        note = {"node_no": step.number, "started_at": started_at, "duration_us": duration_us, "attempt": attempt}
-        sweep.passed(changed, changed=True, **note)
+                changed.append((token, row))
+                versions.append(data)
+        refused = self._screen.with_secret(step, [token for token, _ in changed], versions)
+        if refused:
+            failures += [(changed[p][0], _would_hold_secret("row")) for p in sorted(refused)]
+            versions = [data for place, data in enumerate(versions) if place not in refused]
+            changed = [pair for place, pair in enumerate(changed) if place not in refused]
+        number = step.number
+        for (token, row), data, digest in zip(changed, versions, sha256_each(versions), strict=True):
+            token.become(row, data, digest, writer=number)
+        passed = [token for token, _ in changed]
+        duration_us = self._clock.now_us() - started_at
+        note = {
+            "node_no": number,
+            "started_at": started_at,
+            "duration_us": duration_us // max(len(passed) + len(same) + len(failures), 1),
+            "attempt": attempt,
+        }
+        sweep.passed(passed, changed=True, **note)
         sweep.passed(same, changed=False, **note)
         self._fail(sweep, step, failures, note)
         target, outcome = self._plan.end_at(step, "next")
-        passed = changed if not same else sorted(changed + same, key=_by_index)
+        if same:
+            passed = sorted(passed + same, key=_by_index)
         self._move(sweep, pending, passed, target, outcome, step_no=None)
 
     def _gate(self, sweep: Sweep, pending: dict[int, list[Token]], step: Step, tokens: Sequence[Token]) -> None:
@@ -252,12 +287,15 @@ class Processor:
         results: list[TransformResult] = []
         if step.batch is None:
             raise RuntimeError("only batch transforms make requests")
-        for token in tokens:
-            line = step.batch.request_line(token.row, custom_id(token.index, 0))
+        lines = [step.batch.request_line(token.row, custom_id(token.index, 0)) for token in tokens]
+        asking = [token for token, line in zip(tokens, lines, strict=True) if isinstance(line, bytes)]
+        refused = self._screen.with_secret(step, asking, [line for line in lines if isinstance(line, bytes)])
+        secret = {asking[place].index for place in refused}
+        for token, line in zip(tokens, lines, strict=True):
             if isinstance(line, RowError):
                 failures.append((token, line))
-            elif self._screen.holds_secret(step, token, line):
-                failures.append((token, RowError(code="secret", message="the request would hold a secret")))
+            elif token.index in secret:
+                failures.append((token, _would_hold_secret("request")))
             elif (taken := self._find(step, token, line)) is not None:
                 sweep.taken.append((step.number, token.index, taken))
                 answered.append(token)
@@ -309,22 +347,22 @@ class Processor:
         *,
         step_no: int | None,
     ) -> None:
+        if not tokens:
+            return
         if target is None:
             raise RuntimeError("only failed rows are discarded")
         if not self._plan.is_sink(target):
             pending.setdefault(target, []).extend(tokens)
             return
-        for token in tokens:
-            sweep.arrivals.append(
-                Arrival(
-                    token.index,
-                    outcome,
-                    step_no=step_no if outcome is Outcome.ROUTED else None,
-                    sink_no=target,
-                    row=token.row,
-                    data=token.data,
-                )
-            )
+        decided_by = step_no if outcome is Outcome.ROUTED else None
+        sweep.arrivals += [
+            Arrival(token.index, outcome, step_no=decided_by, sink_no=target, row=token.row, data=token.data)
+            for token in tokens
+        ]
+
+
+def _would_hold_secret(what: str) -> RowError:
+    return RowError(code="secret", message=f"the {what} would hold a secret")
 
 
 def _by_index(token: Token) -> int:

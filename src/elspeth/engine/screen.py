@@ -6,6 +6,7 @@ through a recorded run knows no secret; there another screen obeys the record.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 from elspeth.contracts import RowError
@@ -19,8 +20,8 @@ __all__ = ["RedactingScreen", "Screen"]
 class Screen(Protocol):
     """Looks at everything that a step wants to keep."""
 
-    def holds_secret(self, step: Step, token: Token, data: bytes) -> bool:
-        """Whether ``data``, a row's bytes after the step or a request line, holds a registered secret."""
+    def with_secret(self, step: Step, tokens: Sequence[Token], data: Sequence[bytes]) -> Collection[int]:
+        """The places at which ``data``, rows' bytes after the step or request lines, holds a registered secret."""
         ...
 
     def error(self, step: Step, token: Token, failure: RowError) -> dict[str, Any]:
@@ -34,9 +35,14 @@ class RedactingScreen:
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
 
-    def holds_secret(self, step: Step, token: Token, data: bytes) -> bool:  # noqa: ARG002 - a Protocol's method
-        """Whether one stands in ``data``."""
-        return self._redactor.is_in(data)
+    def with_secret(
+        self,
+        step: Step,  # noqa: ARG002 - a Protocol's method
+        tokens: Sequence[Token],  # noqa: ARG002
+        data: Sequence[bytes],
+    ) -> Collection[int]:
+        """Where one stands."""
+        return self._redactor.places(data)
 
     def error(self, step: Step, token: Token, failure: RowError) -> dict[str, Any]:  # noqa: ARG002 - the same
         """The failure with secrets replaced."""

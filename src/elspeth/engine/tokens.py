@@ -1,6 +1,7 @@
 """What moves through the graph, and where it ends.
 
-Both are made for every row, so they are slotted but not frozen.
+Both are made for every row: records that are made in C, and that the garbage collector need
+not look at, since nothing that they hold leads back to them.
 """
 
 from __future__ import annotations
@@ -8,27 +9,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from elspeth.contracts import Outcome, Row
 
 __all__ = ["Arrival", "Token"]
 
 
-class Token:
+class Token(msgspec.Struct, gc=False, eq=False):
     """A row on its way: its index, its value, and the bytes and hash of that value.
 
     ``writer`` is the node whose codec made the bytes; ``row`` may be changed in place by a plugin, the bytes
     never are. ``versions`` gathers the bytes that are new in this micro-batch, to be stored together.
     """
 
-    __slots__ = ("data", "index", "row", "sha256", "versions", "writer")
-
-    def __init__(self, index: int, row: Row, data: bytes, sha256: bytes, *, writer: int, is_new: bool) -> None:
-        self.index = index
-        self.row = row
-        self.data = data
-        self.sha256 = sha256
-        self.writer = writer
-        self.versions: list[bytes] = [data] if is_new else []
+    index: int
+    row: Row
+    data: bytes
+    sha256: bytes
+    writer: int
+    versions: list[bytes]
 
     def become(self, row: Row, data: bytes, sha256: bytes, *, writer: int) -> None:
         """Takes the next version of the row."""
@@ -39,30 +39,17 @@ class Token:
         self.versions.append(data)
 
 
-class Arrival:
+class Arrival(msgspec.Struct, gc=False, eq=False):
     """A token at its end: how it ended, at which step, in which sink (None: discarded), with what.
 
     ``row`` and ``data`` are the row and its bytes; for a rejected record ``row`` is what a sink gets of it
     and ``data`` is empty. ``error`` has the code and the message of a failure.
     """
 
-    __slots__ = ("data", "error", "index", "outcome", "row", "sink_no", "step_no")
-
-    def __init__(
-        self,
-        index: int,
-        outcome: Outcome,
-        *,
-        step_no: int | None,
-        sink_no: int | None,
-        row: Row,
-        data: bytes,
-        error: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.index = index
-        self.outcome = outcome
-        self.step_no = step_no
-        self.sink_no = sink_no
-        self.row = row
-        self.data = data
-        self.error = error
+    index: int
+    outcome: Outcome
+    step_no: int | None
+    sink_no: int | None
+    row: Row
+    data: bytes
+    error: Mapping[str, Any] | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 
-from elspeth.contracts import Context, Fields, Row, Transform, TransformResult
+from elspeth.contracts import BulkTransform, Context, Fields, Row, Transform, TransformResult
 from elspeth.core.canonical import RowCodec
 from elspeth.testing.expectations import expect, expect_equal
 from elspeth.testing.fakes import FakeContext
@@ -68,6 +68,22 @@ class TransformConformance:
                     f"{out} has only fields of {fields.names}",
                 )
                 expect_equal(repr(codec.decode(codec.encode(out))), repr(out), "a row comes back from its bytes")
+
+    def test_many_rows_at_once_become_what_they_become_one_by_one(self) -> None:
+        transform = self.make_transform()
+        if not isinstance(transform, BulkTransform):
+            return
+        for rows in (self.rows(), (*self.rows(), *self.bad_rows())):
+            before = deepcopy(rows)
+            given = deepcopy(rows)
+            made = transform.process_bulk(given)
+            if made is None:
+                expect_equal(repr(given), repr(before), "rows that are not taken are not changed")
+            else:
+                single = [self._process(self.make_transform(), row).rows for row in before]
+                expect_equal(
+                    repr([(row,) for row in made]), repr([tuple(found) for found in single]), "one row of each"
+                )
 
     def test_two_rows_share_nothing_that_can_change(self) -> None:
         transform = self.make_transform()

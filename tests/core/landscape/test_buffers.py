@@ -101,7 +101,7 @@ def test_states(groups: list[tuple[Any, ...]]) -> None:
 def test_outcomes(records: dict[int, tuple[int, int | None, int | None, int, str | None]]) -> None:
     buffer = OutcomeBuffer()
     for row, (outcome, step, sink, line, reason) in records.items():
-        buffer.add(row, outcome=outcome, step_no=step, sink_no=sink, sink_line=line, reason=reason)
+        buffer.add([row], outcome=outcome, step_no=step, sink_no=sink, sink_lines=[line], reason=reason)
     with database() as connection:
         buffer.flush(connection, run_no=1, commit_no=2)
 

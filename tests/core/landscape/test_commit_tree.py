@@ -15,9 +15,9 @@ NONCE = bytes(range(32))
 
 def test_tokens_come_first_by_row_then_the_others_in_the_order_of_the_tables() -> None:
     tokens = {
-        "outcomes": [{2: "o2", 0: "o0"}],
-        "rows": [{0: "r0", 1: "r1"}],
-        "node_states": [{1: "s1a"}, {1: "s1b", 2: "s2"}],
+        "outcomes": [([2, 0], ["o2", "o0"])],
+        "rows": [([0, 1], ["r0", "r1"])],
+        "node_states": [([1], ["s1a"]), ([1, 2], ["s1b", "s2"])],
     }
     tree = tree_of(tokens, {"commits": ["c"], "runs": ["run"], "nodes": ["n0", "n1"]}, nonce=NONCE)
     texts = ["r0o0", "r1s1as1b", "s2o2", "run", "n0", "n1", "c"]
@@ -37,7 +37,7 @@ def test_tokens_come_first_by_row_then_the_others_in_the_order_of_the_tables() -
 
 
 def test_a_commit_that_says_nothing_has_the_empty_tree() -> None:
-    tree = tree_of({"rows": [{}]}, {"nodes": []}, nonce=NONCE)
+    tree = tree_of({"rows": [([], [])]}, {"nodes": []}, nonce=NONCE)
 
     assert (0, EMPTY_ROOT, b"", "{}") == (tree.leaf_count, tree.root, tree.leaf_hints, tree.table_checks_json)
 
@@ -56,9 +56,8 @@ class TestSingleRecords:
     def test_all_keys_of_a_row_are_its_lines_in_order(self) -> None:
         records = SingleRecords({"row_keys": [(1, "b", 0, 7), (1, "c", 0, 5), (1, "a", 0, 7)]})
 
-        assert [{7: '["row_keys","a",7]\n["row_keys","b",7]\n', 5: '["row_keys","c",5]\n'}] == records.of_rows(
-            table("row_keys")
-        )
+        lines = ['["row_keys","a",7]\n["row_keys","b",7]\n', '["row_keys","c",5]\n']
+        assert [([7, 5], lines)] == records.of_rows(table("row_keys"))
 
     def test_states_come_with_what_their_layer_is_known_by(self) -> None:
         state = (1, 7, b"", 3, 1, 0, 2, None, None, 5, 6, "{}")

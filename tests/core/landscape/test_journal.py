@@ -82,7 +82,7 @@ def test_a_fault_inside_the_transaction_leaves_nothing(trail: Trail) -> None:
     recorder.journal.commit_durably()
     before = counts(trail)
     recorder.add_rows([0], [1], [sha256(b"a")])
-    recorder.add_outcome(0, outcome=Outcome.COMPLETED, step_no=None, sink_no=None)
+    recorder.add_outcomes([0], outcome=Outcome.COMPLETED, step_no=None, sink_no=None, sink_lines=[0])
     recorder.journal.add(
         "nodes",
         node_no=1,

@@ -53,7 +53,9 @@ def add(recorder: LandscapeRecorder, name: str, key: Any, value: Any) -> None:
             recorder.add_failure(row, node_no=node, attempt=attempt, error=error, started_at=node, duration_us=7)
         case "outcomes", row, reason:
             sink = None if reason is None else 4
-            recorder.add_outcome(row, outcome=Outcome.FAILED, step_no=1, sink_no=sink, sink_line=row, reason=reason)
+            recorder.add_outcomes(
+                [row], outcome=Outcome.FAILED, step_no=1, sink_no=sink, sink_lines=[row], reason=reason
+            )
         case "batch_members", (row, batch, role), _:
             recorder.journal.gathered.members.add(
                 row,

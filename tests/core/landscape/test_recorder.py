@@ -85,9 +85,9 @@ def test_states_with_and_without_a_route_a_hash_or_an_error(trail: Trail, record
 
 
 def test_outcomes_with_and_without_a_sink(trail: Trail, recorder: LandscapeRecorder) -> None:
-    recorder.add_outcome(0, outcome=Outcome.COMPLETED, step_no=None, sink_no=3, sink_line=2)
-    recorder.add_outcome(1, outcome=Outcome.FAILED, step_no=1, sink_no=None, reason="schema")
-    recorder.add_outcome(2, outcome=Outcome.ROUTED, step_no=2, sink_no=4, sink_line=9)
+    recorder.add_outcomes([0], outcome=Outcome.COMPLETED, step_no=None, sink_no=3, sink_lines=[2])
+    recorder.add_outcomes([1], outcome=Outcome.FAILED, step_no=1, sink_no=None, sink_lines=[0], reason="schema")
+    recorder.add_outcomes([2], outcome=Outcome.ROUTED, step_no=2, sink_no=4, sink_lines=[9])
     recorder.journal.commit_durably()
 
     assert [
@@ -98,9 +98,9 @@ def test_outcomes_with_and_without_a_sink(trail: Trail, recorder: LandscapeRecor
 
 
 def test_a_second_outcome_of_a_token_is_refused(trail: Trail, recorder: LandscapeRecorder) -> None:
-    recorder.add_outcome(0, outcome=Outcome.COMPLETED, step_no=None, sink_no=None)
+    recorder.add_outcomes([0], outcome=Outcome.COMPLETED, step_no=None, sink_no=None, sink_lines=[0])
     recorder.journal.commit_durably()
-    recorder.add_outcome(0, outcome=Outcome.FAILED, step_no=1, sink_no=None)
+    recorder.add_outcomes([0], outcome=Outcome.FAILED, step_no=1, sink_no=None, sink_lines=[0])
 
     with pytest.raises(Exception, match="UNIQUE"):
         recorder.journal.commit_durably()

@@ -122,7 +122,7 @@ def test_states_derive_what_went_in_and_what_came_out(trail: Trail, recorder: La
 
 def test_rows_and_outcomes(trail: Trail, run: RunHeader, recorder: LandscapeRecorder) -> None:
     recorder.add_rows([0, 1], [2, 5], [A, B])
-    recorder.add_outcome(0, outcome=Outcome.ROUTED, step_no=2, sink_no=3, sink_line=2)
+    recorder.add_outcomes([0], outcome=Outcome.ROUTED, step_no=2, sink_no=3, sink_lines=[2])
     recorder.journal.commit_durably()
 
     one = {"run_id": run.run_id, "row_index": 0}

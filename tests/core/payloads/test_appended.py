@@ -78,6 +78,7 @@ def test_a_part_file_knows_its_size_before_it_is_written(tmp_path: Path) -> None
     part = PartFile(tmp_path / "part", submit=tasks.append)
     part.append(b"one\n")
     part.append(b"two\n")
+    part.cut()
     assert (8, False) == (part.size, part.path.exists())
     for task in tasks:
         task()
@@ -90,7 +91,20 @@ def test_a_part_file_goes_on_where_it_was(tmp_path: Path) -> None:
     (tmp_path / "part").write_bytes(b"one\ntorn")
     part = PartFile(tmp_path / "part", submit=at_once, size=4)
     part.append(b"two\n")
+    part.cut()
     part.sync()
     part.close()
 
     assert (8, b"one\ntwo\n") == (part.size, part.path.read_bytes())
+
+
+def test_a_part_file_hands_over_what_has_become_large(tmp_path: Path) -> None:
+    part = PartFile(tmp_path / "part", submit=at_once)
+    part.append(b"x" * 1_000_000)
+    assert not part.path.exists()
+    part.append(b"y" * 100_000)
+    part.append(b"z")
+    part.sync()
+    part.close()
+
+    assert (1_100_001, 1_100_000) == (part.size, part.path.stat().st_size)

@@ -16,7 +16,7 @@ from elspeth.engine.replay.stretch import Stretch
 from elspeth.engine.tokens import Token
 
 STEP = Step(number=1, name="step", targets={})
-TOKEN = Token(0, {}, b"{}", b"", writer=0, is_new=False)
+TOKEN = Token(0, {}, b"{}", b"", writer=0, versions=[])
 
 
 def screen(error: dict[str, object]) -> tuple[RecordedScreen, Findings]:
@@ -45,8 +45,10 @@ def test_words_with_a_secret_stand_when_those_around_it_agree(recorded: str, rep
 
 
 def test_a_row_is_refused_for_a_secret_where_the_record_says_so() -> None:
-    assert screen({"code": "secret", "message": "m"})[0].holds_secret(STEP, TOKEN, b"data")
-    assert not screen({"code": "leak", "message": "[REDACTED]"})[0].holds_secret(STEP, TOKEN, b"data")
+    made, findings = screen({"code": "secret", "message": "m"})
+    assert {0} == set(made.with_secret(STEP, [TOKEN], [b"data"]))
+    assert {"rows that would have held a secret": 1} == findings.not_recomputed
+    assert not screen({"code": "leak", "message": "[REDACTED]"})[0].with_secret(STEP, [TOKEN], [b"data"])
 
 
 @pytest.mark.usefixtures("odd_plugins")

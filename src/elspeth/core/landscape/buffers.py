@@ -6,8 +6,8 @@ That is a third of the cost of a statement with one tuple a record, and SQLite d
 it without the interpreter's lock.
 
 The lines that are hashed for the records (`leaves`) are made by group, too: what the group
-shares is encoded once. They come in layers, each with at most one line a row: a row's lines in
-the order of the layers are its lines in the order of their keys.
+shares is encoded once. They come in layers: a row's lines in the order of the layers are its
+lines in the order of their keys.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from json.encoder import encode_basestring
 
 __all__ = ["Layer", "MemberBuffer", "OutcomeBuffer", "OutcomeKind", "RowBuffer", "StateBuffer"]
 
-Layer = dict[int, str]
-"""At most one line for each row, newline included."""
+Layer = tuple[Sequence[int], Sequence[str]]
+"""Rows, each once, and the lines of each, newline included."""
 
 OutcomeKind = tuple[int, int | None, int | None, str | None]
 """How a token ended: outcome, step, sink, reason."""
@@ -79,12 +79,8 @@ class RowBuffer:
 
     def layers(self) -> list[Layer]:
         """What is hashed for each row."""
-        return [
-            {
-                row: f'["rows",{row},{line},"{digits}"]\n'
-                for row, line, digits in zip(self._rows, self._lines, _digits(self._hashes), strict=True)
-            }
-        ]
+        columns = zip(self._rows, self._lines, _digits(self._hashes), strict=True)
+        return [(self._rows, [f'["rows",{row},{line},"{digits}"]\n' for row, line, digits in columns])]
 
 
 class StateBuffer:
@@ -146,7 +142,7 @@ class StateBuffer:
 
     def layers(self, failures: Sequence[tuple[int, int, int, str]]) -> list[Layer]:
         """What is hashed for each row; ``failures`` are the lines of single records: node, attempt, row, line."""
-        found: dict[tuple[int, int], Layer] = {}
+        found = [(node_no, attempt, ([row], [line])) for node_no, attempt, row, line in failures]
         for key, (rows, hashes) in self._groups.items():
             node_no, attempt, status, route, has_hash, started_us, duration_us = key
             opening = f',"",{node_no},{attempt},{status},{_json(route)},'
@@ -158,10 +154,8 @@ class StateBuffer:
                 ]
             else:
                 lines = [f'["node_states",{row}{opening}null{ending}' for row in rows]
-            found.setdefault((node_no, attempt), {}).update(zip(rows, lines, strict=True))
-        for node_no, attempt, row, line in failures:
-            found.setdefault((node_no, attempt), {})[row] = line
-        return [layer for _, layer in sorted(found.items())]
+            found.append((node_no, attempt, (rows, lines)))
+        return [layer for _, _, layer in sorted(found, key=lambda one: one[:2])]
 
 
 class OutcomeBuffer:
@@ -182,21 +176,21 @@ class OutcomeBuffer:
 
     def add(
         self,
-        row: int,
+        rows: Sequence[int],
         *,
         outcome: int,
         step_no: int | None,
         sink_no: int | None,
-        sink_line: int,
+        sink_lines: Sequence[int],
         reason: str | None,
     ) -> None:
-        """Adds one outcome; ``sink_line`` counts only with a sink."""
+        """Adds the outcomes of tokens that ended alike; ``sink_lines`` count only with a sink."""
         key = (outcome, step_no, sink_no, reason)
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = ([], [])
-        group[0].append(row)
-        group[1].append(sink_line)
+        group[0].extend(rows)
+        group[1].extend(sink_lines)
 
     def flush(self, connection: sqlite3.Connection, *, run_no: int, commit_no: int) -> None:
         """Inserts everything, a statement a group."""
@@ -209,18 +203,17 @@ class OutcomeBuffer:
 
     def layers(self) -> list[Layer]:
         """What is hashed for each row."""
-        found: Layer = {}
+        found: list[Layer] = []
         for (outcome, step_no, sink_no, reason), (rows, sink_lines) in self._groups.items():
             opening = f',"",{outcome},{_json(step_no)},{_json(sink_no)},'
             ending = f",{_json(reason)}]\n"
             if sink_no is None:
-                found.update((row, f'["outcomes",{row}{opening}null{ending}') for row in rows)
+                lines = [f'["outcomes",{row}{opening}null{ending}' for row in rows]
             else:
-                found.update(
-                    (row, f'["outcomes",{row}{opening}{line}{ending}')
-                    for row, line in zip(rows, sink_lines, strict=True)
-                )
-        return [found]
+                pairs = zip(rows, sink_lines, strict=True)
+                lines = [f'["outcomes",{row}{opening}{line}{ending}' for row, line in pairs]
+            found.append((rows, lines))
+        return found
 
 
 class MemberBuffer:
@@ -266,11 +259,12 @@ class MemberBuffer:
 
     def layers(self) -> list[Layer]:
         """What is hashed for each row."""
-        found: dict[tuple[int, int], Layer] = {}
-        for (batch_no, role, segment_no), (slices, hashes) in self._groups.items():
+        found: list[Layer] = []
+        for (batch_no, role, segment_no), (slices, hashes) in sorted(self._groups.items()):
             opening = f',"",{batch_no},{role},{segment_no},'
-            found.setdefault((batch_no, role), {}).update(
-                (row, f'["batch_members",{row}{opening}{place},{start},{length},"{digits}"]\n')
+            lines = [
+                f'["batch_members",{row}{opening}{place},{start},{length},"{digits}"]\n'
                 for (row, place, start, length), digits in zip(slices, _digits(hashes), strict=True)
-            )
-        return [layer for _, layer in sorted(found.items())]
+            ]
+            found.append(([row for row, *_ in slices], lines))
+        return found

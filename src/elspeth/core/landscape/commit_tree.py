@@ -47,11 +47,11 @@ class SingleRecords:
     def of_rows(self, entry: Table) -> list[Layer]:
         """Lines of a table of tokens, all lines of a row at once."""
         row_at = entry.column_names.index("row_index")
-        found: Layer = {}
+        found: dict[int, str] = {}
         for record, line in self._keyed(entry):
             row = record[row_at]
             found[row] = found.get(row, "") + line
-        return [found]
+        return [(list(found), list(found.values()))]
 
     def of_states(self, entry: Table) -> list[tuple[int, int, int, str]]:
         """Node, attempt, row and line of each state that was recorded by itself."""
@@ -71,9 +71,11 @@ class SingleRecords:
 
 def tree_of(tokens: Mapping[str, Sequence[Layer]], others: Mapping[str, Sequence[str]], *, nonce: bytes) -> CommitTree:
     """The tree over the lines of tokens, by table and row, and those of all other records, by table."""
-    present = {entry.name: tokens[entry.name] for entry in TABLES if any(tokens.get(entry.name, ()))}
-    rows = sorted(set().union(*(layer for layers in present.values() for layer in layers)))
-    by_table = {name: _by_row(layers, rows) for name, layers in present.items()}
+    found = {entry.name: [layer for layer in tokens.get(entry.name, ()) if layer[0]] for entry in TABLES}
+    present = {name: layers for name, layers in found.items() if layers}
+    rows = sorted(set().union(*(rows for layers in present.values() for rows, _ in layers)))
+    places = {row: place for place, row in enumerate(rows)}
+    by_table = {name: _by_row(layers, places) for name, layers in present.items()}
     texts = ["".join(parts) for parts in zip(*by_table.values(), strict=True)]
     for entry in TABLES:
         if lines := others.get(entry.name):
@@ -92,7 +94,10 @@ def tree_of(tokens: Mapping[str, Sequence[Layer]], others: Mapping[str, Sequence
     )
 
 
-def _by_row(layers: Sequence[Layer], rows: Sequence[int]) -> Sequence[str]:
-    """The lines of each row, those of all layers put together."""
-    columns = [[layer.get(row, "") for row in rows] for layer in layers]
-    return columns[0] if len(columns) == 1 else ["".join(parts) for parts in zip(*columns, strict=True)]
+def _by_row(layers: Sequence[Layer], places: Mapping[int, int]) -> Sequence[str]:
+    """The lines of each row, those of all layers put together, in the order of ``places``."""
+    texts = [""] * len(places)
+    for rows, lines in layers:
+        for row, line in zip(rows, lines, strict=True):
+            texts[places[row]] += line
+    return texts

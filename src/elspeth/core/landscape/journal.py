@@ -104,6 +104,8 @@ class Journal:
         """
         self._writer.drain()
         self.payloads.cut_all()
+        for part in self._parts.values():
+            part.cut()
         now = self.clock.now_us()
         commit = Commit(
             run_no=self.run_no,

@@ -145,19 +145,19 @@ class LandscapeRecorder:
         """Stores a line of another run, so that this one needs nothing of it."""
         return _store_body(self.journal, line, PayloadClass.FILES, stem="reused")
 
-    def add_outcome(
+    def add_outcomes(
         self,
-        row: int,
+        rows: Sequence[int],
         *,
         outcome: Outcome,
         step_no: int | None,
         sink_no: int | None,
-        sink_line: int = 0,
+        sink_lines: Sequence[int],
         reason: str | None = None,
     ) -> None:
-        """Records how a token ended; ``sink_line`` (1-based) counts only with a sink."""
+        """Records how tokens ended that ended alike; ``sink_lines`` (1-based, one for each) count only with a sink."""
         self.journal.gathered.outcomes.add(
-            row, outcome=outcome.value, step_no=step_no, sink_no=sink_no, sink_line=sink_line, reason=reason
+            rows, outcome=outcome.value, step_no=step_no, sink_no=sink_no, sink_lines=sink_lines, reason=reason
         )
 
     def add_run_event(self, status: RunStatus, detail: Mapping[str, Any] | None = None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import queue
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +22,8 @@ __all__ = ["Task", "TrailWriter"]
 
 Task = Callable[[sqlite3.Connection], None]
 _MOST_TASKS_WAITING = 64
+_SWITCH_INTERVAL_S = 0.005
+"""How long the engine's thread keeps the interpreter while the trail's thread, back from the disk, waits for it."""
 
 
 class TrailWriter:
@@ -32,6 +35,8 @@ class TrailWriter:
         self._failure: BaseException | None = None
         self._connection = connect_writer(path)
         self._identity = _identity(path)
+        self._switch_interval_s = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
         self._thread = threading.Thread(target=self._work, name="elspeth-trail", daemon=True)
         self._thread.start()
 
@@ -53,6 +58,7 @@ class TrailWriter:
             return
         self._tasks.put(None)
         self._thread.join()
+        sys.setswitchinterval(self._switch_interval_s)
         if self._failure is None:
             with suppress(sqlite3.OperationalError):  # a courtesy: a reader must not hold up the end of a run
                 self._connection.execute("PRAGMA busy_timeout=0")

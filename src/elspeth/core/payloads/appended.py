@@ -14,6 +14,7 @@ from elspeth.contracts import TrailError
 
 __all__ = ["PUT_BACK", "AppendedFile", "Extent", "PartFile", "sync_folder"]
 
+_BUFFER_BYTES = 1 << 20
 PUT_BACK = "Put the file back as it was, from a copy if there is one, then resume the run."
 
 
@@ -76,18 +77,31 @@ class AppendedFile:
 
 
 class PartFile:
-    """A sink's unfinished file: the engine's thread appends, the trail's thread writes and syncs."""
+    """A sink's unfinished file: the engine's thread appends and cuts, the trail's thread writes and syncs."""
 
     def __init__(self, path: Path, *, submit: Callable[[Callable[[], None]], None], size: int = 0) -> None:
         self.path = path
         self.size = size
         self._submit = submit
+        self._buffer: list[bytes] = []
+        self._buffered = 0
         self._file = AppendedFile(path, size=size)
 
     def append(self, data: bytes) -> None:
-        """Adds bytes, in order."""
+        """Adds bytes, in order, and hands them over whenever there are enough; none at all make the file, too."""
         self.size += len(data)
-        file = self._file
+        self._buffer.append(data)
+        self._buffered += len(data)
+        if self._buffered >= _BUFFER_BYTES:
+            self.cut()
+
+    def cut(self) -> None:
+        """Hands over what is buffered, so that the next `sync` covers all of it."""
+        if not self._buffer:
+            return
+        data, file = b"".join(self._buffer), self._file
+        self._buffer = []
+        self._buffered = 0
 
         def write() -> None:
             file.append(data)

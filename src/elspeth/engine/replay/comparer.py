@@ -111,20 +111,27 @@ class Comparer:
         if recorded is None or recorded[0] != what:
             self._compare_state(row, node_no, recorded_no, what)
 
-    def add_outcome(
+    def add_outcomes(
         self,
-        row: int,
+        rows: Sequence[int],
         *,
         outcome: Outcome,
         step_no: int | None,
         sink_no: int | None,
-        sink_line: int = 0,
+        sink_lines: Sequence[int],
         reason: str | None = None,
     ) -> None:
-        """A token ended."""
-        self._ended.add(row)
+        """Tokens ended alike."""
+        self._ended.update(rows)
+        ending = (outcome, self._name(step_no), self._name(sink_no), reason)
+        for row, line in zip(rows, sink_lines, strict=True):
+            self._compare_outcome(row, ending, sink_no, line)
+
+    def _compare_outcome(
+        self, row: int, ending: tuple[Outcome, str | None, str | None, str | None], sink_no: int | None, sink_line: int
+    ) -> None:
         recorded = self._stretch.outcomes.get(row)
-        step, sink = self._name(step_no), self._name(sink_no)
+        outcome, step, sink, reason = ending
         if recorded is None:
             self._differ(Sort.RECORD, row, None, "outcome", ABSENT, outcome.word)
             self._disturbed.add(sink_no)

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from elspeth.contracts import Clock
+from elspeth.contracts import BulkTransform, Clock
 from elspeth.core.calls import NetworkGuard
 from elspeth.core.canonical import RowCodec
 from elspeth.core.landscape import LandscapeReader, RunHeader
@@ -139,6 +139,7 @@ class Replayer:
                 yield done
             self._compare_selection({}, after, self._next_row())
             for output in self._outputs.values():
+                output.part.cut()
                 output.part.sync()
 
     def finish(self) -> list[ReplayedFile]:
@@ -227,7 +228,9 @@ class Replayer:
 
 def _guarded(step: Step) -> Step:
     """The step; a transform that asks for what was never answered ends its row and no more."""
-    return step if step.transform is None else dataclasses.replace(step, transform=ReplayedTransform(step.transform))
+    if step.transform is None or isinstance(step.transform, BulkTransform):  # without a context it asks for nothing
+        return step
+    return dataclasses.replace(step, transform=ReplayedTransform(step.transform))
 
 
 def _by_index(arrival: Arrival) -> int:

@@ -7,7 +7,7 @@ recorded words have the mark of a secret in them stands when the words around it
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from elspeth.contracts import RowError, TrailError
@@ -33,13 +33,17 @@ class RecordedScreen:
         self._findings = findings
         self.stretch = Stretch({})
 
-    def holds_secret(self, step: Step, token: Token, data: bytes) -> bool:  # noqa: ARG002 - a Protocol's method
-        """Whether the run refused the row here for that reason."""
-        recorded = self._recorded(step, token)
-        if recorded is None or recorded.get("code") != "secret":
-            return False
-        self._findings.obeyed("rows that would have held a secret")
-        return True
+    def with_secret(
+        self,
+        step: Step,
+        tokens: Sequence[Token],
+        data: Sequence[bytes],  # noqa: ARG002 - a Protocol's method
+    ) -> Collection[int]:
+        """The rows that the run refused here for that reason."""
+        places = {place for place, token in enumerate(tokens) if self._is_refused(step, token)}
+        for _ in places:
+            self._findings.obeyed("rows that would have held a secret")
+        return places
 
     def error(self, step: Step, token: Token, failure: RowError) -> dict[str, Any]:
         """The failure; in the recorded words where only what is secret makes the difference."""
@@ -51,6 +55,10 @@ class RecordedScreen:
             return error
         self._findings.obeyed("failures whose words held a secret")
         return dict(recorded)
+
+    def _is_refused(self, step: Step, token: Token) -> bool:
+        recorded = self._recorded(step, token)
+        return recorded is not None and recorded.get("code") == "secret"
 
     def _recorded(self, step: Step, token: Token) -> Mapping[str, Any] | None:
         text = self.stretch.error_at(token.index, self._pairing.recorded.get(step.number))

@@ -52,13 +52,15 @@ def encode_columns(
     ``escape`` changes the text of values that are text themselves.
     """
     specials = (delimiter, '"', "\n", "\r")
-    is_special = re.compile(f"[{re.escape(''.join(specials))}]").search
     cells = []
     for column in columns:
         texts = _texts(column, escape)
         joined = "".join(texts)
         if any(special in joined for special in specials):
-            texts = [_quoted(text) if is_special(text) else text for text in texts]
+            texts = [
+                _quoted(text) if delimiter in text or '"' in text or "\n" in text or "\r" in text else text
+                for text in texts
+            ]
         cells.append(texts)
     if len(cells) == 1:
         cells = [[text or '""' for text in cells[0]]]
@@ -75,6 +77,8 @@ def _texts(column: Sequence[Any], escape: Callable[[str], str] | None) -> Sequen
         return column if escape is None else list(map(escape, column))
     if kinds == {int}:
         return list(map(str, column))
+    if kinds == {float}:
+        return list(map(repr, column))
     if escape is None:
         return list(map(cell_text, column))
     return [escape(value) if type(value) is str else cell_text(value) for value in column]

@@ -101,10 +101,16 @@ class _Layout:
 
 @dataclass(slots=True)
 class _Plan:
-    """What to do with rows of one set of names: ``names`` get the values that ``pick`` takes."""
+    """What to do with rows of one set of names: ``names`` get the values that ``pick`` takes.
+
+    ``keeps_order``: these are all values as they come, the constants' behind the row's; ``keeps_names``: so are
+    the names.
+    """
 
     names: tuple[str, ...]
     pick: Callable[[Sequence[Any]], tuple[Any, ...]]
+    keeps_order: bool
+    keeps_names: bool
     failure: RowError | None
 
 
@@ -143,12 +149,30 @@ class FieldMapperTransform:
         values = plan.pick((*row.values(), *constants))
         return TransformResult((dict(zip(plan.names, values, strict=False)),), None)
 
+    def process_bulk(self, rows: Sequence[Row]) -> Sequence[Row] | None:
+        """The same for rows that all have the same fields."""
+        names = tuple(rows[0])
+        plan = self._plans.get(names) or self._plan(names)
+        if plan.failure is not None or not self._are_shared or not all(map(names.__eq__, map(tuple, rows))):
+            return None
+        new_names, pick, constants = plan.names, plan.pick, self._constants
+        if not plan.keeps_order:
+            return [dict(zip(new_names, pick((*row.values(), *constants)), strict=False)) for row in rows]
+        renamed = rows if plan.keeps_names else [dict(zip(new_names, row.values(), strict=False)) for row in rows]
+        return [row | self.options.constants for row in renamed] if constants else renamed
+
     def _plan(self, names: tuple[str, ...]) -> _Plan:
         layout = self._layout(names, is_open=False)
         faults = [fault for fault in layout.faults if fault.path[0] != "drop"]
         constants = {name: len(names) + place for place, name in enumerate(self.options.constants)}
         places = [o if isinstance(o, int) else constants[o] for o in layout.origins.values()]
-        plan = _Plan(tuple(layout.origins), _picker(places), _row_error(faults[0]) if faults else None)
+        plan = _Plan(
+            names=tuple(layout.origins),
+            pick=_picker(places),
+            keeps_order=places == list(range(len(names) + len(constants))),
+            keeps_names=tuple(layout.origins)[: len(names)] == names,
+            failure=_row_error(faults[0]) if faults else None,
+        )
         if len(self._plans) >= _PLAN_LIMIT:
             self._plans.clear()
         self._plans[names] = plan

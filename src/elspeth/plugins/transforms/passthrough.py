@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from elspeth.contracts import Context, Fields, Row, TransformResult
 from elspeth.core.config.options import Options
 
@@ -27,3 +29,7 @@ class PassthroughTransform:
     def process(self, row: Row, ctx: Context) -> TransformResult:  # noqa: ARG002 (the Protocol's signature)
         """The same row."""
         return TransformResult((row,), None)
+
+    def process_bulk(self, rows: Sequence[Row]) -> Sequence[Row] | None:
+        """The same rows."""
+        return rows

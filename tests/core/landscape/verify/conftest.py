@@ -71,7 +71,7 @@ def scene(trail: Trail, tmp_path: Path) -> Scene:
     recorder.add_row_bytes(ROWS, first_row=0, last_row=2)
     part.append(OUTPUT)
     for row in range(3):
-        recorder.add_outcome(row, outcome=Outcome.COMPLETED, step_no=None, sink_no=1, sink_line=row + 1)
+        recorder.add_outcomes([row], outcome=Outcome.COMPLETED, step_no=None, sink_no=1, sink_lines=[row + 1])
     recorder.journal.commit()
     recorder.journal.add("artifacts", node_no=1, path=str(output), size=len(OUTPUT), hash=sha256(OUTPUT), records=3)
     recorder.add_run_event(RunStatus.COMPLETED, {"rows": 3, "outcomes": OUTCOMES})
