@@ -22,8 +22,13 @@ SIZES = (10_000, 100_000, 1_000_000)
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the cases that are named, or all, in the order in which they share most."""
-    arguments = _parser().parse_args(argv)
-    document = arguments.docs.read_text() if arguments.docs else ""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.docs:
+        try:
+            with_figures(arguments.docs.read_text(), "")
+        except (OSError, ValueError) as error:
+            parser.error(str(error))
     chosen = [name for name in CASES if not arguments.case or name in arguments.case]
     place = machine()
     with tempfile.TemporaryDirectory(prefix="elspeth-bench-", dir=arguments.folder) as folder:
@@ -38,13 +43,13 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.out:
         arguments.out.write_text(as_json(place, reports, workshop.measurements))
     if arguments.docs:
-        arguments.docs.write_text(with_figures(document, markdown))
+        arguments.docs.write_text(with_figures(arguments.docs.read_text(), markdown))
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="What elspeth costs.")
-    parser.add_argument("case", nargs="*", metavar="CASE", choices=[[], *CASES], help=f"of {', '.join(CASES)}")
+    parser.add_argument("case", nargs="*", type=_case, metavar="CASE", help=f"of {', '.join(CASES)}")
     parser.add_argument(
         "--rows", type=_sizes, default=SIZES, metavar="N,N", help="sizes (default 10000,100000,1000000)"
     )
@@ -55,11 +60,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _case(text: str) -> str:
+    if text not in CASES:
+        raise argparse.ArgumentTypeError(f"no case {text!r}; there are {', '.join(CASES)}")
+    return text
+
+
 def _sizes(text: str) -> tuple[int, ...]:
-    sizes = tuple(int(part) for part in text.split(","))
-    if min(sizes) < 2:
-        raise ValueError("two rows at least")
-    return sizes
+    if not all(part.isdecimal() and int(part) > 1 for part in text.split(",")):
+        raise argparse.ArgumentTypeError(f"not numbers of rows, two at least: {text!r}")
+    return tuple(map(int, text.split(",")))
 
 
 if __name__ == "__main__":

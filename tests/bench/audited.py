@@ -6,10 +6,10 @@ import filecmp
 import shutil
 from pathlib import Path
 
-from tests.bench.usage import Usage, WrongOutputError
+from tests.bench.usage import Usage, expect
 from tests.bench.workshop import Workshop
 
-__all__ = ["NAIVE", "OUTPUTS", "PLAIN", "RUN", "audit", "audited", "naive", "plain", "write_pipeline"]
+__all__ = ["NAIVE", "OUTPUTS", "PLAIN", "RUN", "audit", "audited", "compare", "naive", "plain", "write_pipeline"]
 
 RUN, PLAIN, NAIVE = "audit: elspeth run", "audit: plain script", "audit: naive recorder"
 OUTPUTS = ("urgent.csv", "normal.csv")
@@ -81,8 +81,8 @@ def naive(workshop: Workshop, rows: int, *, journal_mode: str) -> Usage:
 def compare(folder: Path, expected: Path) -> None:
     """Raises `WrongOutputError` for outputs that differ in a byte."""
     for name in OUTPUTS:
-        if not filecmp.cmp(folder / name, expected / name, shallow=False):
-            raise WrongOutputError(f"{folder / name} differs from {expected / name}")
+        is_same = filecmp.cmp(folder / name, expected / name, shallow=False)
+        expect(is_same, f"{folder / name} differs from {expected / name}")
 
 
 def _plain_outputs(workshop: Workshop, rows: int) -> Path:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.bench.usage import Usage, WrongOutputError
+from tests.bench.usage import Usage, expect
 from tests.bench.workshop import Workshop
 
 __all__ = ["PLAIN", "RUN", "batch", "batched", "plain", "simulator"]
@@ -112,9 +112,3 @@ def plain(workshop: Workshop, rows: int) -> Usage:
             expect(one == two, f"line {number} of {expected} differs from the plain script's: {other}, {line}")
     shutil.rmtree(folder)
     return usage
-
-
-def expect(holds: bool, words: str) -> None:
-    """Raises `WrongOutputError` with these words when something does not hold."""
-    if not holds:
-        raise WrongOutputError(words)

@@ -7,8 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
-from tests.bench.batched import expect
-from tests.bench.usage import Usage
+from tests.bench.usage import Usage, expect
 from tests.bench.workshop import Workshop
 
 __all__ = ["export", "replay", "verify"]

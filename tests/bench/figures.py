@@ -33,11 +33,16 @@ class Spread:
         """The figure."""
         return statistics.median(self.values)
 
+    @property
+    def least(self) -> float:
+        """The smallest: of a time, what is left when neighbours add least to it."""
+        return min(self.values)
+
     def text(self, shown: Format) -> str:
         """``median (min..max)``; a single measurement has no spread."""
         if len(self.values) == 1:
             return shown(self.values[0])
-        return f"{shown(self.median)} ({shown(min(self.values))}..{shown(max(self.values))})"
+        return f"{shown(self.median)} ({shown(self.least)}..{shown(max(self.values))})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

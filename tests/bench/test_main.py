@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.bench.__main__ import main
+from tests.bench.audited import OUTPUTS, compare
 from tests.bench.cases import CASES
 from tests.bench.record import BEGIN, END
 from tests.bench.usage import WrongOutputError, used_by
@@ -41,6 +42,31 @@ def test_every_case_gives_figures(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert list(CASES) == list(found["cases"])
     assert all(found["cases"].values())
     assert {40, 400} <= {one["rows"] for one in found["measurements"]}
+
+
+def test_a_wrong_output_fails_the_benchmark(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files of the plain script, of which one has a byte that a run does not write."""
+    right, wrong = tmp_path / "right", tmp_path / "wrong"
+    for folder in (right, wrong):
+        folder.mkdir()
+        for name in OUTPUTS:
+            (folder / name).write_text("id\n1\n")
+    (wrong / OUTPUTS[1]).write_text("id\n2\n")
+    monkeypatch.setitem(CASES, "audit", lambda _: compare(right, wrong))
+
+    assert 1 == main(["audit", "--rows", "40"])
+    assert f"{OUTPUTS[1]} differs from" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["nothing"], ["--rows", "ten"], ["--rows", "10,1"], ["--docs", "no-such-file.md"]])
+def test_a_case_or_size_that_there_is_not_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+
+    assert 2 == ended.value.code
+    assert words[-1] in capsys.readouterr().err
 
 
 def test_a_process_that_ends_otherwise_than_it_must_gives_no_figure(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from tests.bench.figures import Report, Spread, Table
 from tests.bench.limits import LIMITS, Limit, judged
 from tests.bench.record import BEGIN, END, as_json, as_markdown, machine, with_figures
 from tests.bench.usage import Measurement
+from tests.tidy.tree import ROOT
 
 REPORT = Report(
     tables=[Table(title="reading", header=("", "s"), lines=[["help", "0.20"]])],
@@ -61,6 +62,10 @@ def test_the_block_of_a_document_is_replaced_and_nothing_else() -> None:
 
     assert f"before\n\n{BEGIN}\n\n{markdown}\n\n{END}\n\nafter\n" == once
     assert once == with_figures(once, markdown)
+
+
+def test_the_document_of_this_repository_has_the_block() -> None:
+    assert "tables" in with_figures((ROOT / "docs" / "performance.md").read_text(), "tables")
 
 
 def test_a_document_without_a_block_is_refused() -> None:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Measurement", "Usage", "WrongOutputError", "used_by"]
+__all__ = ["Measurement", "Usage", "WrongOutputError", "expect", "used_by"]
 
 # Starts the command and tells what it used. A process of its own, and a small one: a child's peak counts the memory of
 # whoever started it. What an earlier process left unwritten is written first, so that nobody pays for somebody else.
@@ -71,3 +71,9 @@ def used_by(command: Sequence[str | Path], *, folder: Path, environ: Mapping[str
         said = err.read_text(errors="replace")[-2000:]
         raise WrongOutputError(f"{' '.join(map(str, command))} ended with {found}, not {code}: {said}")
     return Usage(wall_s=wall_s, cpu_s=cpu_s, memory_mb=memory_mb, stdout=out)
+
+
+def expect(holds: bool, words: str) -> None:
+    """Raises `WrongOutputError` with these words when something does not hold."""
+    if not holds:
+        raise WrongOutputError(words)

@@ -18,7 +18,8 @@ RIVALS = Path(__file__).parent / "rivals"
 MANY_ROWS = 100_000
 """Beyond it a process takes so long that fewer repetitions do."""
 
-_TIMES, _TIMES_WITH_MANY = 5, 3
+_FEW_ROWS = 10_000
+_TIMES, _TIMES_WITH_FEW, _TIMES_WITH_MANY = 5, 9, 3
 
 
 class Workshop:
@@ -41,9 +42,10 @@ class Workshop:
         """The largest size that is not many rows, or the smallest there is."""
         return max((size for size in self.sizes if size <= MANY_ROWS), default=self.sizes[0])
 
-    def times(self, rows: int, *, most: int = _TIMES) -> int:
-        """How often something is measured with so many rows."""
-        return self._times or min(most, _TIMES if rows <= MANY_ROWS else _TIMES_WITH_MANY)
+    def times(self, rows: int, *, usual: int | None = None) -> int:
+        """How often something is measured with so many rows: the shorter it takes, the more its noise weighs."""
+        by_rows = _TIMES_WITH_FEW if rows <= _FEW_ROWS else _TIMES if rows <= MANY_ROWS else _TIMES_WITH_MANY
+        return self._times or usual or by_rows
 
     def environ(self) -> dict[str, str]:
         """All that processes get: a home of their own, so that no key of this user is read or made."""

@@ -49,7 +49,7 @@ def _against_plain(workshop: Workshop, rows: int) -> tuple[Spread, Spread]:
 def _against_naive(workshop: Workshop, figures: dict[str, Spread]) -> list[list[str]]:
     rows = min(NAIVE_ROWS, workshop.sizes[0])
     lines = []
-    for _ in range(workshop.times(rows, most=3)):
+    for _ in range(workshop.times(rows, usual=3)):
         for journal_mode in JOURNAL_MODES:
             naive(workshop, rows, journal_mode=journal_mode)
     for journal_mode in JOURNAL_MODES:

@@ -6,7 +6,7 @@ from tests.bench.batched import PLAIN, RUN, batch, plain
 from tests.bench.figures import Report, Spread, Table, ratios
 from tests.bench.workshop import Workshop
 
-MOST_TIMES = 3
+TIMES = 3
 
 
 def report(workshop: Workshop) -> Report:
@@ -15,7 +15,7 @@ def report(workshop: Workshop) -> Report:
     lines = []
     for rows in workshop.sizes:
         is_paired = rows <= workshop.moderate_rows
-        for _ in range(workshop.times(rows, most=MOST_TIMES) if is_paired else 1):
+        for _ in range(workshop.times(rows, usual=TIMES) if is_paired else 1):
             batch(workshop, rows)
             if is_paired:
                 plain(workshop, rows)

@@ -21,7 +21,7 @@ def report(workshop: Workshop) -> Report:
         ("batch", BATCH, batched, workshop.moderate_rows),
     ):
         folder: Path = make(workshop, rows)
-        for _ in range(workshop.times(rows, most=3)):
+        for _ in range(workshop.times(rows, usual=3)):
             verify(workshop, rows, folder, pipeline=pipeline)
             replay(workshop, rows, folder, pipeline=pipeline)
             export(workshop, rows, folder, pipeline=pipeline)

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.audited import audited
-from tests.bench.batched import batched, expect
+from tests.bench.batched import batched
 from tests.bench.figures import Report, Spread, Table, percentile
 from tests.bench.tickets import is_urgent
+from tests.bench.usage import expect
 from tests.bench.workshop import Workshop
 
 EXPLAINING = Path(__file__).parents[1] / "explaining.py"
 ROWS_TO_EXPLAIN = 500
-HELP_TIMES = 10
+HELP_TIMES, COMMAND_TIMES = 10, 5
 PIPELINES: dict[str, Callable[[Workshop, int], Path]] = {"audit": audited, "batch": batched}
 
 
@@ -46,7 +47,7 @@ def report(workshop: Workshop) -> Report:
 
 
 def _help(workshop: Workshop, figures: dict[str, Spread]) -> list[str]:
-    for _ in range(workshop.times(0) * HELP_TIMES // 5):
+    for _ in range(workshop.times(0, usual=HELP_TIMES)):
         usage = workshop.elspeth("elspeth --help", 0, workshop.folder, "--help")
         expect("explain" in usage.stdout.read_text(), "the help does not name the commands")
     figures["help s"] = workshop.wall_s("elspeth --help", 0)
@@ -56,7 +57,7 @@ def _help(workshop: Workshop, figures: dict[str, Spread]) -> list[str]:
 def _commands(workshop: Workshop, pipeline: str, folder: Path) -> list[list[str]]:
     rows = workshop.rows
     chance = random.Random(1)
-    for _ in range(workshop.times(0)):
+    for _ in range(workshop.times(rows, usual=COMMAND_TIMES)):
         row = chance.randrange(rows)
         usage = workshop.elspeth(f"{pipeline}: explain", rows, folder, "explain", "latest", f"--row={row}", "--json")
         _check_explained(json.loads(usage.stdout.read_text()), row, pipeline)
@@ -82,7 +83,7 @@ def _check_explained(found: dict[str, Any], row: int, pipeline: str) -> None:
 def _within(workshop: Workshop, pipeline: str, folder: Path) -> tuple[Spread, Spread]:
     """Milliseconds that half and that all but one in a hundred of the explanations take at most, process by process."""
     found, rows = [], workshop.rows
-    for _ in range(workshop.times(rows, most=3)):
+    for _ in range(workshop.times(rows, usual=3)):
         database = folder / ".elspeth" / "audit.db"
         command = [sys.executable, str(EXPLAINING), str(database), str(rows), str(min(ROWS_TO_EXPLAIN, rows))]
         usage = workshop.measure(f"{pipeline}: explain in process", rows, command, folder=folder)

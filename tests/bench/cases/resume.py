@@ -64,7 +64,7 @@ def report(workshop: Workshop) -> Report:
         subject = f"resume: {name}"
         with simulator(folder) as url:
             done = make(workshop, folder, url, rows)
-            for _ in range(workshop.times(rows, most=3)):
+            for _ in range(workshop.times(rows, usual=3)):
                 workshop.elspeth(subject, rows, folder, "resume", "latest", "--no-wait", code=PENDING)
         trail_mb = (database_bytes(folder) + payload_bytes(folder)) / 1e6
         figures[f"{subject} cpu s {rows}"] = workshop.cpu_s(subject, rows)
