@@ -34,11 +34,8 @@ test: check  ## every check, then every test
 crash: $(DEV_STAMP)  ## death at every effect of a run, and what a resume makes of it (docs/reliability.md)
 	ELSPETH_CRASH_POINTS=all $(BIN)/pytest -q -n $(JOBS) tests/crash
 
-bench: $(DEV_STAMP)  ## what a resume, a replay and a verification of a million rows cost, and what sealing does
-	$(BIN)/python tests/bench/resume.py
-	$(BIN)/python tests/bench/replay.py
-	$(BIN)/python tests/bench/verify.py
-	PYTHONPATH=. $(BIN)/python tests/bench/sealing.py
+bench: $(DEV_STAMP)  ## what elspeth costs, beside scripts without an audit (docs/performance.md)
+	$(BIN)/python -m tests.bench --out bench.json
 
 check: $(DEV_STAMP)  ## style, types, layers, dependencies, dead code, tidiness
 	$(BIN)/ruff check .

@@ -1,0 +1,91 @@
+"""The audit pipeline: CSV, two transforms, a gate, two CSV sinks. Its runs, and the scripts that do the same."""
+
+from __future__ import annotations
+
+import filecmp
+import shutil
+from pathlib import Path
+
+from tests.bench.usage import Usage, expect
+from tests.bench.workshop import Workshop
+
+__all__ = ["NAIVE", "OUTPUTS", "PLAIN", "RUN", "audit", "audited", "compare", "naive", "plain", "write_pipeline"]
+
+RUN, PLAIN, NAIVE = "audit: elspeth run", "audit: plain script", "audit: naive recorder"
+OUTPUTS = ("urgent.csv", "normal.csv")
+PIPELINE = """\
+name: audit
+source:
+  plugin: csv
+  options: {path: %s}
+  schema: {id: int, amount: float, priority: int}
+steps:
+  - {name: tidy, plugin: field_mapper, options: {rename: {subject: title}}}
+  - {name: label, plugin: field_mapper, options: {constants: {source: crm}}}
+  - {name: risk, gate: "row['priority'] >= 3", routes: {true: urgent, false: next}}
+sinks:
+  normal: {plugin: csv, options: {path: out/normal.csv}}
+  urgent: {plugin: csv, options: {path: out/urgent.csv}}
+output: normal
+"""
+
+
+def audit(workshop: Workshop, rows: int) -> Usage:
+    """One more run, whose outputs must equal the plain script's to the byte. The first one is kept."""
+    usages = []
+
+    def make(folder: Path) -> None:
+        write_pipeline(workshop, rows, folder)
+        usages.append(workshop.elspeth(RUN, rows, folder, "run", "pipeline.yaml"))
+        compare(folder / "out", _plain_outputs(workshop, rows))
+
+    workshop.prepared(f"audit-{rows}", make)
+    if not usages:
+        folder = workshop.folder / "again"
+        folder.mkdir()
+        make(folder)
+        shutil.rmtree(folder)
+    return usages[0]
+
+
+def audited(workshop: Workshop, rows: int) -> Path:
+    """The folder of a complete run."""
+    name = f"audit-{rows}"
+    if not workshop.found(RUN, rows):
+        audit(workshop, rows)
+    return workshop.folder / name
+
+
+def write_pipeline(workshop: Workshop, rows: int, folder: Path) -> None:
+    """The pipeline's file."""
+    (folder / "pipeline.yaml").write_text(PIPELINE % workshop.source(rows))
+
+
+def plain(workshop: Workshop, rows: int) -> Usage:
+    """The plain script once more."""
+    folder = workshop.prepared(f"plain-{rows}", lambda _: None)
+    return workshop.rival(PLAIN, rows, folder, "plain.py", workshop.source(rows), *OUTPUTS)
+
+
+def naive(workshop: Workshop, rows: int, *, journal_mode: str) -> Usage:
+    """The naive recorder, whose outputs must be right too."""
+    folder = workshop.folder / "naive"
+    folder.mkdir()
+    arguments = (workshop.source(rows), *OUTPUTS, "state", journal_mode)
+    usage = workshop.rival(f"{NAIVE}, {journal_mode}", rows, folder, "naive_recorder.py", *arguments)
+    compare(folder, _plain_outputs(workshop, rows))
+    shutil.rmtree(folder)
+    return usage
+
+
+def compare(folder: Path, expected: Path) -> None:
+    """Raises `WrongOutputError` for outputs that differ in a byte."""
+    for name in OUTPUTS:
+        is_same = filecmp.cmp(folder / name, expected / name, shallow=False)
+        expect(is_same, f"{folder / name} differs from {expected / name}")
+
+
+def _plain_outputs(workshop: Workshop, rows: int) -> Path:
+    if not workshop.found(PLAIN, rows):
+        plain(workshop, rows)
+    return workshop.folder / f"plain-{rows}"
