@@ -137,14 +137,13 @@ class RowCodec:
             data = list(map(_encode_row, plain))
         except (ValueError, TypeError, RecursionError):
             raise _first_fault(plain) from None
-        kinds = set(map(type, chain.from_iterable(map(dict.values, plain))))
+        kinds = {type(value) for row in plain for value in row.values()}
         if not (kinds <= _SCALARS and all(isinstance(name, str) for name in set().union(*plain))):
             for row in plain:
                 _check_types(row)
         if float in kinds or not kinds <= _SCALARS:
-            for row, line in zip(plain, data, strict=True):
-                if b"null" in line:
-                    _check_numbers(row)
+            for row in [row for row, line in zip(plain, data, strict=True) if b"null" in line]:
+                _check_numbers(row)
         return data
 
     def encode_each(self, rows: Sequence[Row]) -> Sequence[bytes | NotEncodableError]:

@@ -9,8 +9,8 @@ sees half a micro-batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from elspeth.contracts import BulkTransform, Clock, Context, Outcome, Row, RowError, RunError, TransformResult
 from elspeth.core.calls import NetworkGuard
@@ -24,6 +24,8 @@ from elspeth.engine.screen import Screen
 from elspeth.engine.tokens import Arrival, Token
 
 __all__ = ["Processor", "RowContext", "StateRecorder", "Sweep"]
+
+_Item = TypeVar("_Item")
 
 
 class RowContext(Context, Protocol):
@@ -211,7 +213,8 @@ class Processor:
         attempt: int = 0,
     ) -> None:
         """Gives tokens their rows after a transform and moves them on; ``failures`` are those that got none."""
-        changed: list[tuple[Token, Row]] = []
+        changed: list[Token] = []
+        values: list[Row] = []
         versions: list[bytes] = []
         same: list[Token] = []
         for token, row, data in zip(tokens, rows, self._plan.codecs[step.number].encode_each(rows), strict=True):
@@ -221,30 +224,28 @@ class Processor:
                 token.row = row  # the same bytes, but the plugin may have handed out another object
                 same.append(token)
             else:
-                changed.append((token, row))
+                changed.append(token)
+                values.append(row)
                 versions.append(data)
-        refused = self._screen.with_secret(step, [token for token, _ in changed], versions)
-        if refused:
-            failures += [(changed[p][0], _would_hold_secret("row")) for p in sorted(refused)]
-            versions = [data for place, data in enumerate(versions) if place not in refused]
-            changed = [pair for place, pair in enumerate(changed) if place not in refused]
+        if refused := self._screen.with_secret(step, changed, versions):
+            failures += [(changed[place], _would_hold_secret("row")) for place in sorted(refused)]
+            changed, values = _without(changed, refused), _without(values, refused)
+            versions = _without(versions, refused)
         number = step.number
-        for (token, row), data, digest in zip(changed, versions, sha256_each(versions), strict=True):
-            token.become(row, data, digest, writer=number)
-        passed = [token for token, _ in changed]
+        for token, row, data, digest in zip(changed, values, versions, sha256_each(versions), strict=True):
+            token.become(row, data, digest, number)
         duration_us = self._clock.now_us() - started_at
         note = {
             "node_no": number,
             "started_at": started_at,
-            "duration_us": duration_us // max(len(passed) + len(same) + len(failures), 1),
+            "duration_us": duration_us // max(len(changed) + len(same) + len(failures), 1),
             "attempt": attempt,
         }
-        sweep.passed(passed, changed=True, **note)
+        sweep.passed(changed, changed=True, **note)
         sweep.passed(same, changed=False, **note)
         self._fail(sweep, step, failures, note)
         target, outcome = self._plan.end_at(step, "next")
-        if same:
-            passed = sorted(passed + same, key=_by_index)
+        passed = changed if not same else sorted(changed + same, key=_by_index)
         self._move(sweep, pending, passed, target, outcome, step_no=None)
 
     def _gate(self, sweep: Sweep, pending: dict[int, list[Token]], step: Step, tokens: Sequence[Token]) -> None:
@@ -363,6 +364,10 @@ class Processor:
 
 def _would_hold_secret(what: str) -> RowError:
     return RowError(code="secret", message=f"the {what} would hold a secret")
+
+
+def _without(items: Sequence[_Item], places: Collection[int]) -> list[_Item]:
+    return [item for place, item in enumerate(items) if place not in places]
 
 
 def _by_index(token: Token) -> int:

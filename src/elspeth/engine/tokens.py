@@ -30,7 +30,7 @@ class Token(msgspec.Struct, gc=False, eq=False):
     writer: int
     versions: list[bytes]
 
-    def become(self, row: Row, data: bytes, sha256: bytes, *, writer: int) -> None:
+    def become(self, row: Row, data: bytes, sha256: bytes, writer: int) -> None:
         """Takes the next version of the row."""
         self.row = row
         self.data = data

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import zlib
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from elspeth.core.landscape.commit_tree import SingleRecords, tree_of
 from elspeth.core.landscape.leaves import HINT_BYTES, leaf_hashes
 from elspeth.core.landscape.schema import table
@@ -64,3 +67,17 @@ class TestSingleRecords:
         records = SingleRecords({"node_states": [state]})
 
         assert [(3, 1, 7, '["node_states",7,"",3,1,2,null,null,5,6,"{}"]\n')] == records.of_states(table("node_states"))
+
+
+@given(st.data(), st.lists(st.integers(0, 9), unique=True, min_size=1))
+def test_a_rows_lines_come_in_the_order_of_the_layers(data: st.DataObject, rows: list[int]) -> None:
+    some = st.lists(st.sampled_from(rows), unique=True, min_size=1) | st.just(sorted(rows))
+    layers = [
+        (of, [f"{number}:{row} " for row in of]) for number, of in enumerate(data.draw(st.lists(some, min_size=1)))
+    ]
+    found = {row: "".join(dict(zip(*layer, strict=True)).get(row, "") for layer in layers) for row in sorted(rows)}
+    texts = [text for text in found.values() if text]
+    tree = tree_of({"node_states": layers}, {}, nonce=NONCE)
+
+    assert (len(texts), root_of(leaf_hashes(NONCE, texts))) == (tree.leaf_count, tree.root)
+    assert {"node_states": zlib.crc32("".join(texts).encode())} == json.loads(tree.table_checks_json)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections import defaultdict
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from elspeth.core.landscape.recorded_leaves import Leaf, leaves
 from elspeth.core.merkle import root_of
 
 ROWS = st.integers(0, 12)
+NUMBERS = count()
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=6)
 STATES = st.tuples(ROWS, st.integers(1, 3), st.integers(0, 2))
 MEMBERS = st.tuples(ROWS, st.integers(1, 2), st.sampled_from(FileRole))
@@ -86,7 +88,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @settings(max_examples=40, deadline=None)
 @given(commits=st.lists(st.lists(ENTRIES, max_size=25), min_size=1, max_size=4))
 def test_any_journal_has_the_same_leaves_in_its_tables(folder: Path, commits: list[list[tuple[str, Any, Any]]]) -> None:
-    trail = Trail(folder / "audit.db")
+    trail = Trail(folder / f"{next(NUMBERS)}.db")  # of its own: all runs have one time, and ids would meet
     try:
         run = trail.new_run()
         recorder = trail.recorder(run)

@@ -7,8 +7,9 @@ the two equal.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from elspeth.core.canonical import compact_json
@@ -75,8 +76,11 @@ def tree_of(tokens: Mapping[str, Sequence[Layer]], others: Mapping[str, Sequence
     present = {name: layers for name, layers in found.items() if layers}
     rows = sorted(set().union(*(rows for layers in present.values() for rows, _ in layers)))
     places = {row: place for place, row in enumerate(rows)}
-    by_table = {name: _by_row(layers, places) for name, layers in present.items()}
-    texts = ["".join(parts) for parts in zip(*by_table.values(), strict=True)]
+    columns = {name: _columns(layers, rows, places) for name, layers in present.items()}
+    texts = list(map("".join, zip(*chain.from_iterable(columns.values()), strict=True)))
+    by_table: dict[str, Iterable[str]] = {
+        name: chain.from_iterable(zip(*of_table, strict=True)) for name, of_table in columns.items()
+    }
     for entry in TABLES:
         if lines := others.get(entry.name):
             by_table[entry.name] = lines
@@ -94,10 +98,20 @@ def tree_of(tokens: Mapping[str, Sequence[Layer]], others: Mapping[str, Sequence
     )
 
 
-def _by_row(layers: Sequence[Layer], places: Mapping[int, int]) -> Sequence[str]:
-    """The lines of each row, those of all layers put together, in the order of ``places``."""
-    texts = [""] * len(places)
-    for rows, lines in layers:
-        for row, line in zip(rows, lines, strict=True):
-            texts[places[row]] += line
-    return texts
+def _columns(layers: Sequence[Layer], rows: Sequence[int], places: Mapping[int, int]) -> list[list[str]]:
+    """The lines by row, in as few columns as keep a row's lines in order; empty where a row has none.
+
+    Most layers have a stretch of rows without a gap, which is put in its place at once.
+    """
+    columns = [[""] * len(rows)]
+    for some, lines in layers:
+        last = columns[-1]
+        stretch = slice(places[some[0]], places[some[0]] + len(some))
+        if rows[stretch] == some and not any(last[stretch]):
+            last[stretch] = lines
+            continue
+        for place, line in zip(map(places.__getitem__, some), lines, strict=True):
+            if last[place] and columns[-1] is last:
+                columns.append([""] * len(rows))
+            (columns[-1] if last[place] else last)[place] = line
+    return columns
