@@ -141,9 +141,13 @@ class RowCodec:
         if not (kinds <= _SCALARS and all(isinstance(name, str) for name in set().union(*plain))):
             for row in plain:
                 _check_types(row)
-        if float in kinds or not kinds <= _SCALARS:
-            for row in [row for row, line in zip(plain, data, strict=True) if b"null" in line]:
-                _check_numbers(row)
+            for row, line in zip(plain, data, strict=True):
+                if b"null" in line:  # which is what NaN and the infinities are written as
+                    _check_numbers(row)
+        elif float in kinds:
+            odd = [row for row in plain for v in row.values() if type(v) is float and v - v != 0.0]
+            if odd:
+                raise _diagnosis(odd[0])
         return data
 
     def encode_each(self, rows: Sequence[Row]) -> Sequence[bytes | NotEncodableError]:
@@ -240,7 +244,7 @@ def _check_types(plain: Row) -> None:
 
 
 def _check_numbers(plain: Row) -> None:
-    """The encoder writes NaN and the infinities as null; the public one refuses them at any depth."""
+    """Refuses NaN and the infinities, at any depth."""
     for value in plain.values():
         if type(value) is float and not isfinite(value):
             raise _diagnosis(plain)
