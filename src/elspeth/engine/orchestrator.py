@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from elspeth.contracts import (
@@ -299,7 +300,7 @@ class Orchestrator:
         self._bad_rows += len(admitted.rejected)
         self._settle(sweep, admitted.tokens)
         if self._frontier.released == first and not self._batches.live:
-            arrivals.sort(key=lambda arrival: arrival.index)
+            arrivals.sort(key=attrgetter("index"))
             self._frontier.write(arrivals, released=self._next_row)
         self._commit_if_due(len(batch.indexes) + len(batch.rejected))
 

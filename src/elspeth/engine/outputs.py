@@ -62,6 +62,7 @@ class Output:
         size = 0 if state is None else int(state["size"])
         self.part = PartFile(self.part_path, submit=submit, size=size)
         self.is_begun = state is not None
+        self._line_sink = plan.sink if isinstance(plan.sink, LineSink) else None
         self._extents = extents
 
     def begin(self) -> None:
@@ -87,18 +88,17 @@ class Output:
 
     def encode(self, arrivals: Sequence[Arrival], names: Mapping[int, str], *, first_line: int) -> WrittenBatch:
         """The bytes of some arrivals. A sink of lines gets each row's own bytes, whatever its fields' types."""
-        sink = self.plan.sink
-        if isinstance(sink, LineSink):
+        if self._line_sink is not None:
             lines = [
                 arrival.data if arrival.error is None else sink_line(arrival, names.get(arrival.step_no or 0, ""))
                 for arrival in arrivals
             ]
-            return sink.encode_lines(lines, first_line=first_line)
+            return self._line_sink.encode_lines(lines, first_line=first_line)
         rows = [
             arrival.row if arrival.error is None else sink_row(arrival, names.get(arrival.step_no or 0, ""))
             for arrival in arrivals
         ]
-        return sink.encode(rows, first_line=first_line)
+        return self.plan.sink.encode(rows, first_line=first_line)
 
     def holds_extents(self, path: Path) -> bool:
         """Whether a file has all the bytes that commits tell of."""

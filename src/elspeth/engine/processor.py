@@ -10,6 +10,7 @@ sees half a micro-batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 
 from elspeth.contracts import BulkTransform, Clock, Context, Outcome, Row, RowError, RunError, TransformResult
@@ -26,6 +27,7 @@ from elspeth.engine.tokens import Arrival, Token
 __all__ = ["Processor", "RowContext", "StateRecorder", "Sweep"]
 
 _Item = TypeVar("_Item")
+_by_index = attrgetter("index")
 
 
 class RowContext(Context, Protocol):
@@ -213,11 +215,12 @@ class Processor:
         attempt: int = 0,
     ) -> None:
         """Gives tokens their rows after a transform and moves them on; ``failures`` are those that got none."""
+        encoded = self._plan.codecs[step.number].encode_each(rows)
         changed: list[Token] = []
         values: list[Row] = []
         versions: list[bytes] = []
         same: list[Token] = []
-        for token, row, data in zip(tokens, rows, self._plan.codecs[step.number].encode_each(rows), strict=True):
+        for token, row, data in zip(tokens, rows, encoded, strict=True):
             if isinstance(data, NotEncodableError):
                 failures.append((token, RowError(code="not_encodable", message=str(data))))
             elif data == token.data:
@@ -255,9 +258,14 @@ class Processor:
         started_at = self._clock.now_us()
         routed: dict[str, list[Token]] = {}
         failures: list[tuple[Token, RowError]] = []
+        truths: dict[bool, str] = {}
         for token in tokens:
             try:
-                label = self.label(step, gate.evaluate(token.row))
+                value = gate.evaluate(token.row)
+                if isinstance(value, bool):
+                    label = truths.get(value) or truths.setdefault(value, self.label(step, value))
+                else:
+                    label = self.label(step, value)
             except ExpressionFailure as failure:
                 failures.append((token, RowError(code="gate", message=failure.message)))
                 continue
@@ -368,7 +376,3 @@ def _would_hold_secret(what: str) -> RowError:
 
 def _without(items: Sequence[_Item], places: Collection[int]) -> list[_Item]:
     return [item for place, item in enumerate(items) if place not in places]
-
-
-def _by_index(token: Token) -> int:
-    return token.index

@@ -47,6 +47,7 @@ def test_the_rows_of_a_micro_batch_are_one_frame_however_large(tmp_path: Path) -
     writer = SegmentWriter(tmp_path / "s.zst", submit=at_once)
     writer.append(b"before")
     assert 6 == writer.append_frame(b"y" * 3 * FRAME_BYTES, first_row=5, last_row=9)
+    writer.cut()
     frames, _ = writer.sync()
     writer.close()
 
@@ -211,3 +212,21 @@ def test_a_reference_is_the_inverse_of_its_text() -> None:
 def test_anything_else_is_no_reference(text: str) -> None:
     with pytest.raises(TrailError, match="not a payload reference"):
         parse_reference(text, b"")
+
+
+def test_frames_are_handed_over_together_before_they_become_many(tmp_path: Path) -> None:
+    tasks: list[Callable[[], None]] = []
+    writer = SegmentWriter(tmp_path / "s.zst", submit=tasks.append)
+    for number in range(5):
+        writer.append_frame(bytes([number]) * 500_000, first_row=number, last_row=number)
+    assert 1 == len(tasks)
+    writer.cut()
+    assert 2 == len(tasks)
+    for task in tasks:
+        task()
+    frames, extent = writer.sync()
+    writer.close()
+
+    assert extent is not None
+    assert [(n * 500_000, 500_000, n) for n in range(5)] == [(f.start, f.size, f.first_row) for f in frames]
+    assert extent.length == sum(frame.stored_size for frame in frames) == (tmp_path / "s.zst").stat().st_size

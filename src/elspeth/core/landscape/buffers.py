@@ -12,10 +12,11 @@ lines in the order of their keys.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from json.encoder import encode_basestring
+
+import msgspec
 
 __all__ = ["Layer", "MemberBuffer", "OutcomeBuffer", "OutcomeKind", "RowBuffer", "StateBuffer"]
 
@@ -33,7 +34,12 @@ def _packed(rows: Sequence[int], lines: Sequence[int]) -> tuple[int, int, int, s
     base_row, base_line = min(rows), min(lines)
     power = 1 << (max(rows) - base_row).bit_length()
     distances = [(line - base_line) * power + row - base_row for row, line in zip(rows, lines, strict=True)]
-    return base_row, base_line, power, json.dumps(distances)
+    return base_row, base_line, power, _numbers(distances)
+
+
+def _numbers(items: Sequence[int] | Sequence[tuple[int, ...]]) -> str:
+    """Whole numbers, or tuples of them, as a JSON array."""
+    return msgspec.json.encode(items).decode()
 
 
 def _json(value: str | int | None) -> str:
@@ -83,21 +89,39 @@ class RowBuffer:
         return [(self._rows, [f'["rows",{row},{line},"{digits}"]\n' for row, line, digits in columns])]
 
 
+class _States:
+    """States of one kind: the rows, the hashes if they have any, and for each row at which of the moments it was."""
+
+    __slots__ = ("hashes", "moments", "places", "rows")
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+        self.hashes: list[bytes] = []
+        self.moments: list[tuple[int, int]] = []
+        self.places: list[int] = []
+
+
 class StateBuffer:
-    """Records for `node_states` without an error; those with one are inserted singly by the recorder."""
+    """Records for `node_states` without an error; those with one are inserted singly by the recorder.
+
+    Micro-batches differ in when they passed a node. So that they can go into one statement, the moments are a
+    table of digits, of two columns, from which each row takes its own.
+    """
 
     _INSERT = """
         INSERT INTO node_states (run_no, row_index, path, node_no, attempt, commit_no, status, route,
                                  output_hash, started_us, duration_us, error_json)
-        SELECT ?1, value, x'', ?2, ?3, ?4, ?5, ?6,
-               CASE WHEN ?7 IS NULL THEN NULL ELSE substr(?7, key * 32 + 1, 32) END, ?8, ?9, NULL
-        FROM json_each(?10)"""
+        SELECT ?1, ?2 + value / ?3, x'', ?4, ?5, ?6, ?7, ?8,
+               CASE WHEN ?9 IS NULL THEN NULL ELSE substr(?9, key * 32 + 1, 32) END,
+               CAST(substr(?10, value % ?3 * 40 + 1, 20) AS INTEGER),
+               CAST(substr(?10, value % ?3 * 40 + 21, 20) AS INTEGER), NULL
+        FROM json_each(?11)"""
 
     def __init__(self) -> None:
-        self._groups: dict[tuple[int, int, int, str | None, bool, int, int], tuple[list[int], list[bytes]]] = {}
+        self._groups: dict[tuple[int, int, int, str | None, bool], _States] = {}
 
     def __len__(self) -> int:
-        return sum(len(rows) for rows, _ in self._groups.values())
+        return sum(len(group.rows) for group in self._groups.values())
 
     def add(
         self,
@@ -112,49 +136,38 @@ class StateBuffer:
         duration_us: int,
     ) -> None:
         """Adds the states of rows that differ in nothing but the row and the hash."""
-        key = (node_no, attempt, status, route, hashes is not None, started_us, duration_us)
-        group = self._groups.get(key)
-        if group is None:
-            group = self._groups[key] = ([], [])
-        group[0].extend(rows)
+        key = (node_no, attempt, status, route, hashes is not None)
+        group = self._groups.get(key) or self._groups.setdefault(key, _States())
+        group.rows.extend(rows)
+        group.places.extend([len(group.moments)] * len(rows))
+        group.moments.append((started_us, duration_us))
         if hashes is not None:
-            group[1].extend(hashes)
+            group.hashes.extend(hashes)
 
     def flush(self, connection: sqlite3.Connection, *, run_no: int, commit_no: int) -> None:
         """Inserts everything, a statement a group."""
-        for key, (rows, hashes) in self._groups.items():
-            node_no, attempt, status, route, has_hash, started_us, duration_us = key
-            connection.execute(
-                self._INSERT,
-                (
-                    run_no,
-                    node_no,
-                    attempt,
-                    commit_no,
-                    status,
-                    route,
-                    b"".join(hashes) if has_hash else None,
-                    started_us,
-                    duration_us,
-                    json.dumps(rows),
-                ),
-            )
+        for (node_no, attempt, status, route, has_hash), group in self._groups.items():
+            base_row, count = min(group.rows), len(group.moments)
+            packed = [(row - base_row) * count + place for row, place in zip(group.rows, group.places, strict=True)]
+            hashes = b"".join(group.hashes) if has_hash else None
+            moments = b"".join([b"%20d%20d" % moment for moment in group.moments])
+            place = (run_no, base_row, count, node_no, attempt, commit_no)
+            connection.execute(self._INSERT, (*place, status, route, hashes, moments, _numbers(packed)))
 
     def layers(self, failures: Sequence[tuple[int, int, int, str]]) -> list[Layer]:
         """What is hashed for each row; ``failures`` are the lines of single records: node, attempt, row, line."""
         found = [(node_no, attempt, ([row], [line])) for node_no, attempt, row, line in failures]
-        for key, (rows, hashes) in self._groups.items():
-            node_no, attempt, status, route, has_hash, started_us, duration_us = key
+        for (node_no, attempt, status, route, has_hash), group in self._groups.items():
             opening = f',"",{node_no},{attempt},{status},{_json(route)},'
-            ending = f",{started_us},{duration_us},null]\n"
+            moments = [f",{started_us},{duration_us},null]\n" for started_us, duration_us in group.moments]
+            endings = map(moments.__getitem__, group.places)
             if has_hash:
-                lines = [
-                    f'["node_states",{row}{opening}"{digits}"{ending}'
-                    for row, digits in zip(rows, _digits(hashes), strict=True)
-                ]
+                columns = zip(group.rows, _digits(group.hashes), endings, strict=True)
+                lines = [f'["node_states",{row}{opening}"{digits}"{ending}' for row, digits, ending in columns]
             else:
-                lines = [f'["node_states",{row}{opening}null{ending}' for row in rows]
-            found.append((node_no, attempt, (rows, lines)))
+                pairs = zip(group.rows, endings, strict=True)
+                lines = [f'["node_states",{row}{opening}null{ending}' for row, ending in pairs]
+            found.append((node_no, attempt, (group.rows, lines)))
         return [layer for _, _, layer in sorted(found, key=lambda one: one[:2])]
 
 
@@ -254,7 +267,7 @@ class MemberBuffer:
         for (batch_no, role, segment_no), (slices, hashes) in self._groups.items():
             connection.execute(
                 self._INSERT,
-                (run_no, batch_no, role, commit_no, segment_no, b"".join(hashes), json.dumps(slices)),
+                (run_no, batch_no, role, commit_no, segment_no, b"".join(hashes), _numbers(slices)),
             )
 
     def layers(self) -> list[Layer]:

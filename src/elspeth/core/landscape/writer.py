@@ -22,7 +22,7 @@ __all__ = ["Task", "TrailWriter"]
 
 Task = Callable[[sqlite3.Connection], None]
 _MOST_TASKS_WAITING = 64
-_SWITCH_INTERVAL_S = 0.005
+_SWITCH_INTERVAL_S = 0.001
 """How long the engine's thread keeps the interpreter while the trail's thread, back from the disk, waits for it."""
 
 

@@ -8,7 +8,9 @@ frame. What a commit appended is described by an extent: the SHA-256 of the stor
 bytes, since a flipped bit in a frame can decompress unchanged.
 
 `SegmentWriter` is used from two sides: the engine's thread appends and cuts frames,
-the trail's thread compresses, writes and syncs them in the same order.
+the trail's thread compresses, writes and syncs them in the same order. Frames are handed
+over several at a time: each time that the trail's thread comes back from C it has to wait
+for the interpreter.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import zstandard
 
@@ -37,6 +40,7 @@ __all__ = [
 ]
 
 FRAME_BYTES = 65_536
+_HANDED_OVER_BYTES = 1 << 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,15 @@ class Frame:
     stored_size: int
     first_row: int | None = None
     last_row: int | None = None
+
+
+class _CutFrame(NamedTuple):
+    """A frame on its way to the trail's thread."""
+
+    data: bytes
+    start: int
+    first_row: int | None
+    last_row: int | None
 
 
 class SegmentWriter:
@@ -67,6 +80,8 @@ class SegmentWriter:
         self._submit = submit
         self._buffer: list[bytes] = []
         self._buffered = 0
+        self._cut: list[_CutFrame] = []
+        self._cut_bytes = 0
         # From here on the trail's thread only.
         self._compressor = zstandard.ZstdCompressor(level=3)
         self._file = AppendedFile(path, size=stored_size)
@@ -79,26 +94,21 @@ class SegmentWriter:
         self._buffered += len(data)
         self.size += len(data)
         if self._buffered >= FRAME_BYTES:
-            self.cut()
+            self._close_frame()
         return start
 
     def append_frame(self, data: bytes, *, first_row: int, last_row: int) -> int:
         """Adds bytes as a frame of their own, with the range of the rows whose bytes they are."""
-        self.cut()
+        self._close_frame()
         start = self.size
         self.size += len(data)
-        self._submit(lambda: self._store(data, start, first_row, last_row))
+        self._add(_CutFrame(data, start, first_row, last_row))
         return start
 
     def cut(self) -> None:
-        """Makes a frame of what is buffered."""
-        if not self._buffered:
-            return
-        data = b"".join(self._buffer)
-        start = self.size - len(data)
-        self._buffer = []
-        self._buffered = 0
-        self._submit(lambda: self._store(data, start, None, None))
+        """Makes a frame of what is buffered and hands everything over, so that the next `sync` covers all of it."""
+        self._close_frame()
+        self._hand_over()
 
     def sync(self) -> tuple[list[Frame], Extent | None]:
         """Trail's thread: makes all stored frames durable and tells what was appended since the last time."""
@@ -114,10 +124,32 @@ class SegmentWriter:
         """Trail's thread: closes the file."""
         self._file.close()
 
-    def _store(self, data: bytes, start: int, first_row: int | None, last_row: int | None) -> None:
-        stored = self._compressor.compress(data)
-        stored_start = self._file.append(stored)
-        self._frames.append(Frame(start, len(data), stored_start, len(stored), first_row, last_row))
+    def _close_frame(self) -> None:
+        if self._buffered:
+            data = b"".join(self._buffer)
+            self._buffer = []
+            self._buffered = 0
+            self._add(_CutFrame(data, self.size - len(data), None, None))
+
+    def _add(self, frame: _CutFrame) -> None:
+        self._cut.append(frame)
+        self._cut_bytes += len(frame.data)
+        if self._cut_bytes >= _HANDED_OVER_BYTES:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        if self._cut:
+            frames, self._cut, self._cut_bytes = self._cut, [], 0
+            self._submit(lambda: self._store(frames))
+
+    def _store(self, frames: list[_CutFrame]) -> None:
+        """Trail's thread: compresses frames and writes them."""
+        made = self._compressor.multi_compress_to_buffer([frame.data for frame in frames])
+        stored = [made[number].tobytes() for number in range(len(made))]
+        at = self._file.append(b"".join(stored))
+        for frame, one in zip(frames, stored, strict=True):
+            self._frames.append(Frame(frame.start, len(frame.data), at, len(one), frame.first_row, frame.last_row))
+            at += len(one)
 
 
 class SegmentReader:

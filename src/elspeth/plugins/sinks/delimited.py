@@ -75,13 +75,15 @@ def _texts(column: Sequence[Any], escape: Callable[[str], str] | None) -> Sequen
     kinds = set(map(type, column))
     if kinds == {str}:
         return column if escape is None else list(map(escape, column))
-    if kinds == {int}:
-        return list(map(str, column))
-    if kinds == {float}:
-        return list(map(repr, column))
+    if len(kinds) == 1 and (text_of := _SIMPLE.get(*kinds)) is not None:
+        return list(map(text_of, column))
     if escape is None:
         return list(map(cell_text, column))
     return [escape(value) if type(value) is str else cell_text(value) for value in column]
+
+
+_SIMPLE: Final[dict[type, Callable[[Any], str]]] = {int: str, float: repr}
+"""How all values of a column become text that have one of these types; the same as `cell_text`."""
 
 
 def _quoted(text: str) -> str:
