@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
@@ -217,7 +218,7 @@ def test_anything_else_is_no_reference(text: str) -> None:
 def test_frames_are_handed_over_together_before_they_become_many(tmp_path: Path) -> None:
     tasks: list[Callable[[], None]] = []
     writer = SegmentWriter(tmp_path / "s.zst", submit=tasks.append)
-    for number in range(5):
+    for number in range(6):
         writer.append_frame(bytes([number]) * 500_000, first_row=number, last_row=number)
     assert 1 == len(tasks)
     writer.cut()
@@ -228,5 +229,5 @@ def test_frames_are_handed_over_together_before_they_become_many(tmp_path: Path)
     writer.close()
 
     assert extent is not None
-    assert [(n * 500_000, 500_000, n) for n in range(5)] == [(f.start, f.size, f.first_row) for f in frames]
+    assert [(n * 500_000, 500_000, n) for n in range(6)] == [(f.start, f.size, f.first_row) for f in frames]
     assert extent.length == sum(frame.stored_size for frame in frames) == (tmp_path / "s.zst").stat().st_size
