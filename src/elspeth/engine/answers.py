@@ -1,12 +1,14 @@
 """The answers of a batch: every line of its result files, by the request that it answers.
 
 Lines come in any order, twice, broken, or not at all, and a file may be larger than
-memory: it is written out once, and the lines are found again by their place. A harvest
-and a replay read them here, so that they cannot disagree on what answered a row.
+memory: the files are written out once, one behind the other, and the lines are found again
+by their place. A harvest and a replay read them here, so that they cannot disagree on what
+answered a row.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, NamedTuple
@@ -35,7 +37,7 @@ MOST_SET_ASIDE = 1_000
 
 
 class Place(NamedTuple):
-    """Where an answer's line stands: in the file on the disk, and in the provider's file."""
+    """Where an answer's line stands: its ``offset`` on the disk; ``position`` and ``start`` in the provider's file."""
 
     role: FileRole
     offset: int
@@ -57,7 +59,7 @@ class SetAside(NamedTuple):
 
 @dataclass(slots=True)
 class Answers:
-    """The lines of a batch's result files by request, in one file on the disk."""
+    """The lines of a batch's result files by request; the files' bytes stand in one file on the disk."""
 
     file: IO[bytes]
     lines: dict[str, Place] = field(default_factory=dict)
@@ -98,12 +100,23 @@ def index_answers(
 ) -> Answers:
     """Files every line of the result ``files``, given in pieces; ``expected`` are the requests that were made."""
     answers = Answers(file)
+    base = 0
     for role, chunks in files:
-        for position, start, line in lines_of(chunks):
-            fault = _file(transform, answers, expected, Place(role, 0, len(line), position, start), line)
+        for position, start, line in lines_of(_written(chunks, file)):
+            place = Place(role, base + start, len(line), position, start)
+            fault = _file(transform, answers, expected, place, line)
             if fault is not None:
                 on_set_aside(SetAside(role, position, start, line, *fault))
+        base = file.seek(0, os.SEEK_END)
     return answers
+
+
+def _written(chunks: Iterator[bytes], file: IO[bytes]) -> Iterator[bytes]:
+    """The pieces of a file, each written out before it is handed on."""
+    for chunk in chunks:
+        file.seek(0, os.SEEK_END)
+        file.write(chunk)
+        yield chunk
 
 
 def may_retry(transform: BatchTransform, batch: Batch) -> bool:
@@ -155,7 +168,5 @@ def _file(
             return "duplicate", f"the answer to {request_id!r} came twice, the same"
         answers.conflicts.add(request_id)
         return "conflict", f"another answer to {request_id!r}"
-    answers.file.seek(0, 2)
-    answers.lines[request_id] = place._replace(offset=answers.file.tell())
-    answers.file.write(line)
+    answers.lines[request_id] = place
     return None

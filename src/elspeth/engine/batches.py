@@ -96,7 +96,7 @@ class Batches:
             batch = self._open(step, attempt, parent)
         start = self._recorder.batches.reopen_file(batch.segment_no).append(line)
         slot = Slot(batch.number, batch.segment_no, batch.requests, start, len(line), sha256(line))
-        self._recorder.batches.add_request(token.index, slot)
+        self._recorder.batches.add_line(token.index, slot, FileRole.REQUEST)
         batch.first_row = token.index if batch.requests == 0 else min(batch.first_row, token.index)
         batch.last_row = max(batch.last_row, token.index)
         batch.requests += 1
@@ -106,7 +106,7 @@ class Batches:
     def join(self, row: int, slot: Slot) -> None:
         """Lets a row share a request line of a live batch, whatever became of the batch since the line was made."""
         batch = self.live[slot.batch_no]
-        self._recorder.batches.add_request(row, slot)
+        self._recorder.batches.add_line(row, slot, FileRole.REQUEST)
         batch.first_row = min(batch.first_row, row)
         batch.last_row = max(batch.last_row, row)
         if batch.phase is not BatchPhase.OPEN:

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import defaultdict
 from collections.abc import Sequence
 from json.encoder import encode_basestring
+from typing import NamedTuple
 
-__all__ = ["Layer", "MemberBuffer", "OutcomeBuffer", "OutcomeKind", "RowBuffer", "StateBuffer"]
+__all__ = ["Layer", "MemberBuffer", "OutcomeBuffer", "OutcomeKind", "RowBuffer", "Slot", "StateBuffer"]
 
 Layer = dict[int, str]
 """At most one line for each row, newline included."""
@@ -34,6 +36,12 @@ def _packed(rows: Sequence[int], lines: Sequence[int]) -> tuple[int, int, int, s
     power = 1 << (max(rows) - base_row).bit_length()
     distances = [(line - base_line) * power + row - base_row for row, line in zip(rows, lines, strict=True)]
     return base_row, base_line, power, json.dumps(distances)
+
+
+def _columns(numbers: Sequence[int]) -> tuple[bytes, int]:
+    """Numbers as decimal digits of one width, and that width: numbers too large to be packed together."""
+    width = len(str(max(numbers)))
+    return (f"%0{width}d" * len(numbers) % tuple(numbers)).encode("ascii"), width
 
 
 def _json(value: str | int | None) -> str:
@@ -223,54 +231,53 @@ class OutcomeBuffer:
         return [found]
 
 
+class Slot(NamedTuple):
+    """Where a line stands: the batch, the segment of its file, and the place in it, in bytes."""
+
+    batch_no: int
+    segment_no: int
+    position: int
+    start: int
+    length: int
+    sha256: bytes
+
+
 class MemberBuffer:
     """Records for `batch_members`."""
 
     _INSERT = """
         INSERT INTO batch_members (run_no, row_index, path, batch_no, role, commit_no, segment_no,
                                    position, start, length, line_hash)
-        SELECT ?1, value ->> 0, x'', ?2, ?3, ?4, ?5, value ->> 1, value ->> 2, value ->> 3,
-               substr(?6, key * 32 + 1, 32)
-        FROM json_each(?7)"""
+        SELECT ?1, ?2 + value % ?3, x'', ?4, ?5, ?6, ?7, ?8 + value / ?3,
+               CAST(substr(?9, key * ?10 + 1, ?10) AS INTEGER), CAST(substr(?11, key * ?12 + 1, ?12) AS INTEGER),
+               substr(?13, key * 32 + 1, 32)
+        FROM json_each(?14)"""
 
     def __init__(self) -> None:
-        self._groups: dict[tuple[int, int, int], tuple[list[tuple[int, int, int, int]], list[bytes]]] = {}
+        self._groups: defaultdict[tuple[int, int, int], list[tuple[int, Slot]]] = defaultdict(list)
 
-    def add(
-        self,
-        row: int,
-        *,
-        batch_no: int,
-        role: int,
-        segment_no: int,
-        position: int,
-        start: int,
-        length: int,
-        sha256: bytes,
-    ) -> None:
-        """Adds one slice; offsets and lengths in bytes."""
-        key = (batch_no, role, segment_no)
-        group = self._groups.get(key)
-        if group is None:
-            group = self._groups[key] = ([], [])
-        group[0].append((row, position, start, length))
-        group[1].append(sha256)
+    def add(self, row: int, slot: Slot, *, role: int) -> None:
+        """Adds one slice."""
+        self._groups[slot.batch_no, role, slot.segment_no].append((row, slot))
 
     def flush(self, connection: sqlite3.Connection, *, run_no: int, commit_no: int) -> None:
         """Inserts everything, a statement a file."""
-        for (batch_no, role, segment_no), (slices, hashes) in self._groups.items():
-            connection.execute(
-                self._INSERT,
-                (run_no, batch_no, role, commit_no, segment_no, b"".join(hashes), json.dumps(slices)),
-            )
+        for (batch_no, role, segment_no), members in self._groups.items():
+            rows, slots = zip(*members, strict=True)
+            _, _, positions, starts, lengths, hashes = zip(*slots, strict=True)
+            base_row, base_position, power, packed = _packed(rows, positions)
+            place = (run_no, base_row, power, batch_no, role, commit_no, segment_no, base_position)
+            sizes = (*_columns(starts), *_columns(lengths))
+            connection.execute(self._INSERT, (*place, *sizes, b"".join(hashes), packed))
 
     def layers(self) -> list[Layer]:
         """What is hashed for each row."""
         found: dict[tuple[int, int], Layer] = {}
-        for (batch_no, role, segment_no), (slices, hashes) in self._groups.items():
+        for (batch_no, role, segment_no), members in self._groups.items():
             opening = f',"",{batch_no},{role},{segment_no},'
+            digits = _digits([slot.sha256 for _, slot in members])
             found.setdefault((batch_no, role), {}).update(
-                (row, f'["batch_members",{row}{opening}{place},{start},{length},"{digits}"]\n')
-                for (row, place, start, length), digits in zip(slices, _digits(hashes), strict=True)
+                (row, f'["batch_members",{row}{opening}{place},{start},{length},"{sha256}"]\n')
+                for (row, (_, _, place, start, length, _)), sha256 in zip(members, digits, strict=True)
             )
         return [layer for _, layer in sorted(found.items())]

@@ -75,15 +75,12 @@ class AnswerShape:
         except ValueError as error:
             return RowError(code="schema", message=f"the reply is not JSON: {_short(str(error))}")
         try:
-            first = next(self._validator.iter_errors(value), None)
+            if not self._validator.is_valid(value):
+                return _mismatch(next(self._validator.iter_errors(value)))
         except (ValueError, RecursionError) as error:
             return RowError(code="schema", message=f"the reply cannot be validated: {_short(str(error))}")
-        if first is not None:
-            place = "/".join(map(str, first.instance_path))
-            message = f"the reply does not match response_schema at /{place}: {_short(first.message)}"
-            return RowError(code="schema", message=message)
         prefix = self._prefix
-        return {**self._absent, **{prefix + name: item for name, item in value.items()}}
+        return {**self._absent, **({prefix + name: item for name, item in value.items()} if prefix else value)}
 
     def metadata(self, usage: Mapping[str, Any] | None, model: str | None, finish_reason: str | None) -> dict[str, Any]:
         """The fields that say how the answer came about, when they are wanted."""
@@ -149,6 +146,12 @@ class AnswerReader:
         return LineVerdict(fields, None, usage=usage, model=model)
 
 
+def _mismatch(error: jsonschema_rs.ValidationError) -> RowError:
+    place = "/".join(map(str, error.instance_path))
+    message = f"the reply does not match response_schema at /{place}: {_short(error.message)}"
+    return RowError(code="schema", message=message)
+
+
 def _record(line: bytes) -> dict[str, Any] | RowError:
     """The line's object, which has a ``custom_id`` of text, or why it can be joined to no row."""
     try:
@@ -195,10 +198,13 @@ def _parts(message: dict[str, Any]) -> tuple[str | None, str | None]:
 
 def _first_choice(choices: Any) -> dict[str, Any] | None:
     """The choice with index 0, wherever it stands; options allow no more than one."""
-    if not isinstance(choices, list):
-        return None
-    found = [choice for choice in choices if isinstance(choice, dict)]
-    return next((choice for choice in found if choice.get("index") == 0), found[0] if found else None)
+    first: dict[str, Any] | None = None
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict):
+            if choice.get("index") == 0:
+                return choice
+            first = choice if first is None else first
+    return first
 
 
 def _usage(usage: Any) -> dict[str, Any] | None:
@@ -207,10 +213,11 @@ def _usage(usage: Any) -> dict[str, Any] | None:
         return None
     counts: dict[str, Any] = {}
     for name, value in usage.items():
-        if isinstance(value, dict):
+        if type(value) is int:
+            if 0 <= value < MOST_TOKENS:
+                counts[name] = value
+        elif isinstance(value, dict):
             counts[name] = {key: count for key, count in value.items() if _is_count(count)}
-        elif _is_count(value):
-            counts[name] = value
     return counts
 
 

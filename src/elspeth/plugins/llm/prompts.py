@@ -56,6 +56,8 @@ class PromptTemplate:
     def __init__(self, text: str, *, variables: Iterable[str] = ("row", "lookup")) -> None:
         from jinja2 import TemplateSyntaxError
 
+        from elspeth.plugins.llm.sandbox import RowValues
+
         self.fields: dict[str, int] = {}
         self.reads_all = False
         self._text = text
@@ -65,16 +67,18 @@ class PromptTemplate:
             if problems:
                 raise PipelineError(problems)
             self._template = _environment().from_string(text)
+            self._template.globals = dict(
+                self._template.globals
+            )  # each prompt copies them, and a ChainMap copies slowly
         except TemplateSyntaxError as error:
             raise PipelineError([self._problem("TEMPLATE_SYNTAX", error.message or "", error.lineno)]) from None
         self._collect(tree)
+        self._row_values = RowValues
 
     def render(self, row: Row, lookup: Mapping[str, Any] | None = None) -> str:
         """The prompt for ``row``; raises `PromptError` and nothing else."""
-        from elspeth.plugins.llm.sandbox import RowValues
-
         try:
-            return self._template.render(row=RowValues(row), lookup=lookup)
+            return self._template.render(row=self._row_values(row), lookup=lookup)
         except Exception as error:  # a user's template on a stranger's data may raise anything
             raise PromptError(f"{type(error).__name__}: {error}") from error
 
