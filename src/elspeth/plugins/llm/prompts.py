@@ -67,9 +67,7 @@ class PromptTemplate:
             if problems:
                 raise PipelineError(problems)
             self._template = _environment().from_string(text)
-            self._template.globals = dict(
-                self._template.globals
-            )  # each prompt copies them, and a ChainMap copies slowly
+            self._template.globals = dict(self._template.globals)  # a ChainMap, slow to copy for each prompt
         except TemplateSyntaxError as error:
             raise PipelineError([self._problem("TEMPLATE_SYNTAX", error.message or "", error.lineno)]) from None
         self._collect(tree)
