@@ -27,6 +27,7 @@ import msgspec
 from elspeth.contracts import AnswerLine, FileRole, LineVerdict, RowError
 from elspeth.core.canonical import NotEncodableError, compact_json, decode_json
 from elspeth.plugins.llm.strict_schema import compiled
+from elspeth.plugins.llm.usual_lines import MOST_TOKENS, UsualBody, usual_line
 
 if TYPE_CHECKING:
     import jsonschema_rs
@@ -45,7 +46,6 @@ _RETRYABLE_CODE = {
 _REFUSED_STATUS = {401: "auth", 403: "auth", 404: "not_found"}
 _FILTER_CODES = ("content_filter", "ResponsibleAIPolicyViolation", "content_policy_violation")
 MAX_REASON_CHARS = 300
-MOST_TOKENS = 10**12  # of one answer; beyond it a count is no count
 
 
 class AnswerShape:
@@ -112,6 +112,13 @@ class AnswerReader:
 
     def read(self, line: bytes, role: FileRole) -> AnswerLine:
         """What one line means. Never raises, whatever the line is."""
+        usual = usual_line(line)
+        if usual is not None:
+            return AnswerLine(custom_id=usual.custom_id, verdict=self._usual(usual.response.body))
+        return self.read_any(line, role)
+
+    def read_any(self, line: bytes, role: FileRole) -> AnswerLine:
+        """The same without a short way for the usual line."""
         record = _record(line)
         if isinstance(record, RowError):
             return AnswerLine(custom_id=None, verdict=LineVerdict(None, record))
@@ -132,17 +139,27 @@ class AnswerReader:
             return _odd("neither a response nor an error", record, role)
         return _undone(fault, _detail(record, None, role))
 
+    def _usual(self, body: UsualBody) -> LineVerdict:
+        choice = body.choices[0]
+        return self._told(choice.message.content, body.usage, body.model, choice.finish_reason)
+
     def _reply(self, body: dict[str, Any]) -> LineVerdict:
         model = body.get("model")
-        model = model if isinstance(model, str) else None
-        usage = _usage(body.get("usage")) or {}
         choice = _first_choice(body.get("choices"))
         text = RowError(code="no_choices", message="the reply has no choices") if choice is None else _text(choice)
+        finish = choice.get("finish_reason") if choice else None
+        return self._told(
+            text,
+            _usage(body.get("usage")) or {},
+            model if isinstance(model, str) else None,
+            finish if isinstance(finish, str) else None,
+        )
+
+    def _told(self, text: str | RowError, usage: dict[str, Any], model: str | None, finish: str | None) -> LineVerdict:
         fields = self._shape.fields(text) if isinstance(text, str) else text
         if isinstance(fields, RowError):
             return LineVerdict(None, fields, usage=usage, model=model)
-        finish = choice.get("finish_reason") if choice else None
-        fields.update(self._shape.metadata(usage or None, model, finish if isinstance(finish, str) else None))
+        fields.update(self._shape.metadata(usage or None, model, finish))
         return LineVerdict(fields, None, usage=usage, model=model)
 
 
