@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -52,7 +53,8 @@ BYTES = strategies.none() | strategies.tuples(strategies.integers(0, 600), strat
 
 def edited(edits: list[tuple[tuple[Any, ...], str, Any]], damage: tuple[int, bytes] | None) -> bytes:
     value: Any = usual()
-    for path, how, junk in edits:
+    for path, how, one in edits:
+        junk = deepcopy(one)  # or an edit of an edit would change the next example, too
         try:
             if not path:
                 value = {**value, "more": junk} if how == "add" else value
