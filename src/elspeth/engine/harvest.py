@@ -27,7 +27,7 @@ from elspeth.contracts import (
     TransformResult,
 )
 from elspeth.core.canonical import sha256
-from elspeth.core.landscape import Slot
+from elspeth.core.landscape import LineColumns
 from elspeth.core.landscape.rows import Version
 from elspeth.engine.answers import (
     MOST_SET_ASIDE,
@@ -264,7 +264,7 @@ class Harvester:
         tokens: list[Token] = []
         results: list[TransformResult] = []
         retries: list[tuple[Token, int]] = []
-        lines: list[tuple[int, Slot, FileRole]] = []
+        lines = {role: LineColumns() for role in home.segments}
         rows = [row for row, _ in group]
         waiting = self._rows.waiting_at(step.number, rows)
         for row in self._asked_again(batch, rows) if home.has_retries else ():
@@ -281,18 +281,17 @@ class Harvester:
                 continue
             token = self._token(row, version)
             if place is not None and line is not None:
-                slot = Slot(
-                    batch.number, home.segments[place.role], place.position, place.start, place.length, sha256(line)
+                lines[place.role].add(
+                    row, position=place.position, start=place.start, length=place.length, sha256=sha256(line)
                 )
-                lines.append((row, slot, place.role))
             if is_retry:
                 retries.append((token, position))
             else:
                 tokens.append(token)
                 results.append(result_of(transform, token.row, verdict))
         sweep = self._processor.resume_sweep(step, tokens, results, started_at=started_at, attempt=batch.attempt)
-        for found in lines:
-            self._recorder.batches.add_line(*found)
+        for role, columns in lines.items():
+            self._recorder.batches.add_lines(columns, batch_no=batch.number, role=role, segment_no=home.segments[role])
         for token, position in retries:
             self._ask_again(step, batch, token, position, home.sharing)
         self._settle(sweep, tokens)
@@ -310,7 +309,7 @@ class Harvester:
         line = _transform(step).request_line(token.row, custom_id(token.index, batch.attempt + 1))
         if isinstance(line, RowError):
             raise RunError(f"row {token.index}: its request cannot be made a second time: {line.message}")
-        slot = self._batches.add(step, token, line, attempt=batch.attempt + 1, parent=batch)
+        slot = self._batches.add(step, [(token, line)], attempt=batch.attempt + 1, parent=batch)
         sharing.asked_again(position, slot)
 
     def _has_retries(self, batch: Batch) -> bool:

@@ -311,8 +311,8 @@ class Orchestrator:
         if versions:
             self._recorder.add_row_bytes(versions, first_row=tokens[0].index, last_row=tokens[-1].index)
         self._known.record(sweep.taken)
-        for node_no, token, line in sweep.requests:
-            self._known.ask(self._plan.steps[node_no], token, line)
+        for node_no, requests in sweep.requests.items():
+            self._known.ask(self._plan.steps[node_no], requests)
 
     def _settle_harvested(self, sweep: Sweep, tokens: Sequence[Token]) -> None:
         """The same for rows that come home. Those that are next go out; of the others the trail tells in their turn."""

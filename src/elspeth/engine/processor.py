@@ -68,7 +68,7 @@ class Sweep:
 
     def __init__(self) -> None:
         self.arrivals: list[Arrival] = []
-        self.requests: list[tuple[int, Token, bytes]] = []
+        self.requests: dict[int, list[tuple[Token, bytes]]] = {}
         self.taken: list[tuple[int, int, Taken]] = []
         self._states: list[dict[str, Any]] = []
         self._failures: list[dict[str, Any]] = []
@@ -252,6 +252,7 @@ class Processor:
         results: list[TransformResult] = []
         if step.batch is None:
             raise RuntimeError("only batch transforms make requests")
+        requests: list[tuple[Token, bytes]] = []
         for token in tokens:
             line = step.batch.request_line(token.row, custom_id(token.index, 0))
             if isinstance(line, RowError):
@@ -263,7 +264,9 @@ class Processor:
                 answered.append(token)
                 results.append(step.batch.merge(token.row, taken.verdict))
             else:
-                sweep.requests.append((step.number, token, line))
+                requests.append((token, line))
+        if requests:
+            sweep.requests[step.number] = requests
         if answered:
             self._conclude(sweep, pending, step, answered, results, started_at=started_at)
         self._fail(sweep, step, failures, {"node_no": step.number, "started_at": started_at, "duration_us": 0})

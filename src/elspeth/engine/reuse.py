@@ -65,9 +65,9 @@ class KnownAnswers:
         others = OtherRuns(plan, ledger.reader, ledger.run.reuse)
         return cls(ledger, shared=shared, others=others, redactor=redactor)
 
-    def ask(self, step: Step, token: Token, line: bytes) -> None:
-        """Sees to it that a request is sent whose answer was not found."""
-        self._shared.ask(step, token, line)
+    def ask(self, step: Step, requests: Sequence[tuple[Token, bytes]]) -> None:
+        """Sees to it that requests are sent whose answers were not found."""
+        self._shared.ask(step, requests)
 
     def find(self, step: Step, token: Token, line: bytes) -> Taken | None:  # noqa: ARG002 - any row may take it
         """The answer to an equal request, if one can be taken."""

@@ -16,7 +16,7 @@ from tests.tamper.mutations import insider
 
 from elspeth.contracts import FileRole, Outcome, RunStatus
 from elspeth.core.canonical import sha256
-from elspeth.core.landscape import LandscapeReader, LandscapeRecorder, RunHeader, Slot
+from elspeth.core.landscape import LandscapeReader, LandscapeRecorder, LineColumns, RunHeader
 from elspeth.core.landscape.leaves import HINT_BYTES, leaf_hashes
 from elspeth.core.landscape.recorded_leaves import Leaf, leaves
 from elspeth.core.merkle import root_of
@@ -55,7 +55,8 @@ def add(recorder: LandscapeRecorder, name: str, key: Any, value: Any) -> None:
             sink = None if reason is None else 4
             recorder.add_outcome(row, outcome=Outcome.FAILED, step_no=1, sink_no=sink, sink_line=row, reason=reason)
         case "batch_members", (row, batch, role), _:
-            recorder.batches.add_line(row, Slot(batch, batch, row, 0, 9, bytes(32)), role)
+            lines = LineColumns([row], [row], [0], [9], [bytes(32)])
+            recorder.batches.add_lines(lines, batch_no=batch, role=role, segment_no=batch)
         case "edges", (node, label), _:
             recorder.journal.add("edges", from_no=node, label=label, to_no=None)
 

@@ -1,6 +1,6 @@
 """The Landscape: the one audit trail."""
 
-from elspeth.core.landscape.buffers import Slot
+from elspeth.core.landscape.buffers import LineColumns, Slot
 from elspeth.core.landscape.database import create_database
 from elspeth.core.landscape.journal import Journal
 from elspeth.core.landscape.reader import LandscapeReader, Payloads, RowSource, RunHeader, Sample
@@ -14,6 +14,7 @@ __all__ = [
     "Journal",
     "LandscapeReader",
     "LandscapeRecorder",
+    "LineColumns",
     "NewRun",
     "Payloads",
     "RowSource",

@@ -16,10 +16,11 @@ import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from json.encoder import encode_basestring
 from typing import NamedTuple
 
-__all__ = ["Layer", "MemberBuffer", "OutcomeBuffer", "OutcomeKind", "RowBuffer", "Slot", "StateBuffer"]
+__all__ = ["Layer", "LineColumns", "MemberBuffer", "OutcomeBuffer", "OutcomeKind", "RowBuffer", "Slot", "StateBuffer"]
 
 Layer = dict[int, str]
 """At most one line for each row, newline included."""
@@ -242,6 +243,33 @@ class Slot(NamedTuple):
     sha256: bytes
 
 
+@dataclass(slots=True)
+class LineColumns:
+    """Lines of one file of a batch, by column: the rows that they are for, and their places; for each row a line."""
+
+    rows: list[int] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    hashes: list[bytes] = field(default_factory=list)
+
+    def add(self, row: int, *, position: int, start: int, length: int, sha256: bytes) -> None:
+        """Adds a line; ``start`` and ``length`` in bytes."""
+        self.rows.append(row)
+        self.positions.append(position)
+        self.starts.append(start)
+        self.lengths.append(length)
+        self.hashes.append(sha256)
+
+    def extend(self, lines: LineColumns) -> None:
+        """Adds lines of the same file."""
+        self.rows.extend(lines.rows)
+        self.positions.extend(lines.positions)
+        self.starts.extend(lines.starts)
+        self.lengths.extend(lines.lengths)
+        self.hashes.extend(lines.hashes)
+
+
 class MemberBuffer:
     """Records for `batch_members`."""
 
@@ -254,30 +282,29 @@ class MemberBuffer:
         FROM json_each(?14)"""
 
     def __init__(self) -> None:
-        self._groups: defaultdict[tuple[int, int, int], list[tuple[int, Slot]]] = defaultdict(list)
+        self._groups: defaultdict[tuple[int, int, int], LineColumns] = defaultdict(LineColumns)
 
-    def add(self, row: int, slot: Slot, *, role: int) -> None:
-        """Adds one slice."""
-        self._groups[slot.batch_no, role, slot.segment_no].append((row, slot))
+    def add(self, lines: LineColumns, *, batch_no: int, role: int, segment_no: int) -> None:
+        """Adds the places of lines of one file."""
+        if lines.rows:
+            self._groups[batch_no, role, segment_no].extend(lines)
 
     def flush(self, connection: sqlite3.Connection, *, run_no: int, commit_no: int) -> None:
         """Inserts everything, a statement a file."""
-        for (batch_no, role, segment_no), members in self._groups.items():
-            rows, slots = zip(*members, strict=True)
-            _, _, positions, starts, lengths, hashes = zip(*slots, strict=True)
-            base_row, base_position, power, packed = _packed(rows, positions)
+        for (batch_no, role, segment_no), lines in self._groups.items():
+            base_row, base_position, power, packed = _packed(lines.rows, lines.positions)
             place = (run_no, base_row, power, batch_no, role, commit_no, segment_no, base_position)
-            sizes = (*_columns(starts), *_columns(lengths))
-            connection.execute(self._INSERT, (*place, *sizes, b"".join(hashes), packed))
+            sizes = (*_columns(lines.starts), *_columns(lines.lengths))
+            connection.execute(self._INSERT, (*place, *sizes, b"".join(lines.hashes), packed))
 
     def layers(self) -> list[Layer]:
         """What is hashed for each row."""
         found: dict[tuple[int, int], Layer] = {}
-        for (batch_no, role, segment_no), members in self._groups.items():
+        for (batch_no, role, segment_no), lines in self._groups.items():
             opening = f',"",{batch_no},{role},{segment_no},'
-            digits = _digits([slot.sha256 for _, slot in members])
+            columns = (lines.rows, lines.positions, lines.starts, lines.lengths, _digits(lines.hashes))
             found.setdefault((batch_no, role), {}).update(
-                (row, f'["batch_members",{row}{opening}{place},{start},{length},"{sha256}"]\n')
-                for (row, (_, _, place, start, length, _)), sha256 in zip(members, digits, strict=True)
+                (row, f'["batch_members",{row}{opening}{place},{start},{length},"{digits}"]\n')
+                for row, place, start, length, digits in zip(*columns, strict=True)
             )
         return [layer for _, layer in sorted(found.items())]

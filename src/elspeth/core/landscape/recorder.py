@@ -29,7 +29,7 @@ from elspeth.contracts import (
     StateStatus,
 )
 from elspeth.core.canonical import canonical_json, compact_json, sha256
-from elspeth.core.landscape.buffers import Slot
+from elspeth.core.landscape.buffers import LineColumns
 from elspeth.core.landscape.journal import Journal
 from elspeth.core.landscape.reuses import Reuse
 from elspeth.core.payloads import BodyWriter, SegmentWriter
@@ -339,9 +339,9 @@ class BatchRecorder:
         """Closes a segment that takes no more, after the next commit."""
         self._journal.payloads.finish(segment_no)
 
-    def add_line(self, row: int, slot: Slot, role: FileRole) -> None:
-        """Records where a row's line stands in a file of a batch; rows with equal requests may share a line."""
-        self._journal.gathered.members.add(row, slot, role=role.value)
+    def add_lines(self, lines: LineColumns, *, batch_no: int, role: FileRole, segment_no: int) -> None:
+        """Records where rows' lines stand in a file of a batch; rows with equal requests may share a line."""
+        self._journal.gathered.members.add(lines, batch_no=batch_no, role=role.value, segment_no=segment_no)
 
     def event_count(self, batch_no: int) -> int:
         """How many events a batch has."""
