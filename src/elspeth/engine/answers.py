@@ -62,25 +62,27 @@ class SetAside(NamedTuple):
 class Answers:
     """The lines of a batch's result files by request; the files' bytes stand in one file on the disk.
 
-    There are as many as requests, so they are kept as numbers, not as objects: ``lines`` names for each request
-    its place among them, ``files`` are role, first place and offset on the disk of each file.
+    There are as many as requests, so they are kept as numbers, not as objects: ``lines`` gives for each request
+    its number among them, ``files`` are role and offset on the disk of each file.
     """
 
     file: IO[bytes]
     lines: dict[str, int] = field(default_factory=dict)
     conflicts: set[str] = field(default_factory=set)
-    files: list[tuple[FileRole, int, int]] = field(default_factory=list)
+    files: list[tuple[FileRole, int]] = field(default_factory=list)
+    file_of: bytearray = field(default_factory=bytearray)
     positions: array[int] = field(default_factory=lambda: array("q"))
     starts: array[int] = field(default_factory=lambda: array("q"))
     lengths: array[int] = field(default_factory=lambda: array("q"))
 
     def begin(self, role: FileRole) -> None:
         """From now on lines are those of this file, which is written behind the others."""
-        self.files.append((role, len(self.starts), self.file.seek(0, os.SEEK_END)))
+        self.files.append((role, self.file.seek(0, os.SEEK_END)))
 
     def add(self, request_id: str, *, position: int, start: int, length: int) -> None:
         """Files a line of the last file that was begun under its request."""
         self.lines[request_id] = len(self.starts)
+        self.file_of.append(len(self.files) - 1)
         self.positions.append(position)
         self.starts.append(start)
         self.lengths.append(length)
@@ -90,7 +92,7 @@ class Answers:
         number = self.lines.get(request_id)
         if number is None:
             return None
-        role, _, base = next(file for file in reversed(self.files) if file[1] <= number)
+        role, base = self.files[self.file_of[number]]
         start = self.starts[number]
         return Place(role, base + start, self.lengths[number], self.positions[number], start)
 

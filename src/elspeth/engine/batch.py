@@ -168,7 +168,7 @@ def open_intents(reader: LandscapeReader, run_no: int, batches: Iterable[Batch])
     return found
 
 
-def has_counts(usage: Mapping[str, Any]) -> bool:
+def has_counts(usage: Iterable[str]) -> bool:
     """Whether an answer says how many tokens it used, both ways."""
     return not (_INPUT_NAMES.isdisjoint(usage) or _OUTPUT_NAMES.isdisjoint(usage))
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import IO, Any
@@ -68,19 +68,21 @@ class Tally:
     reasons: Counter[str] = field(default_factory=Counter)
     usage: dict[str, Counter[str]] = field(default_factory=dict)
 
-    def count_usage(self, verdict: LineVerdict) -> None:
-        """Adds the provider's token counts, by model."""
-        if verdict.usage is None:
-            return
-        model = verdict.model or "unknown"
-        counts = self.usage.get(model)
-        if counts is None:
-            counts = self.usage[model] = Counter()
-        counts["rows"] += 1
-        self.uncounted += not has_counts(verdict.usage)
-        for name, value in verdict.usage.items():
-            if type(value) is int:
-                counts[name] += value
+    def count_usage(self, verdicts: Iterable[LineVerdict]) -> None:
+        """Adds the provider's token counts, by model; those of answers that name the same ones by column."""
+        alike: dict[tuple[str, tuple[str, ...]], list[Mapping[str, Any]]] = {}
+        for verdict in verdicts:
+            usage = verdict.usage
+            if usage is not None:
+                alike.setdefault((verdict.model or "unknown", tuple(usage)), []).append(usage)
+        for (model, names), usages in alike.items():
+            counts = self.usage.setdefault(model, Counter())
+            counts["rows"] += len(usages)
+            self.uncounted += 0 if has_counts(names) else len(usages)
+            for name, column in zip(names, zip(*(usage.values() for usage in usages), strict=True), strict=False):
+                whole = [value for value in column if type(value) is int]
+                if whole:
+                    counts[name] += sum(whole)
 
     def count_shared(self, verdict: LineVerdict) -> None:
         """Adds what a row would have cost that shares another one's line."""
@@ -194,7 +196,7 @@ class Harvester:
         tally = Tally()
         for role, chunks in self._files(batch):
             for _, _, line in lines_of(chunks):
-                tally.count_usage(transform.read_line(line, role).verdict)
+                tally.count_usage([transform.read_line(line, role).verdict])
         self._batches.note(batch, "settled", BatchPhase.HARVESTED, tally.cost())
         self._recorder.journal.commit_durably()
 
@@ -207,7 +209,7 @@ class Harvester:
 
         def set_aside(line: SetAside) -> None:
             if line.kind != "duplicate":
-                tally.count_usage(transform.read_line(line.line, line.role).verdict)
+                tally.count_usage([transform.read_line(line.line, line.role).verdict])
             if (line.role.word, line.position + 1) in known or len(known) >= MOST_SET_ASIDE:
                 return
             known.add((line.role.word, line.position + 1))
@@ -265,6 +267,7 @@ class Harvester:
         results: list[TransformResult] = []
         retries: list[tuple[Token, int]] = []
         lines = {role: LineColumns() for role in home.segments}
+        asked: list[LineVerdict] = []
         rows = [row for row, _ in group]
         waiting = self._rows.waiting_at(step.number, rows)
         for row in self._asked_again(batch, rows) if home.has_retries else ():
@@ -273,7 +276,10 @@ class Harvester:
             owner = home.sharing.owner(row, position)
             verdict, place, line = home.answers.verdict(transform, batch, custom_id(owner, batch.attempt))
             is_shared = owner != row
-            (tally.count_shared if is_shared else tally.count_usage)(verdict)
+            if is_shared:
+                tally.count_shared(verdict)
+            else:
+                asked.append(verdict)
             is_retry = verdict.is_retryable and may_retry(transform, batch)
             tally.count_row(verdict, is_retry=is_retry, is_shared=is_shared)
             version = waiting.get(row)
@@ -289,6 +295,7 @@ class Harvester:
             else:
                 tokens.append(token)
                 results.append(result_of(transform, token.row, verdict))
+        tally.count_usage(asked)
         sweep = self._processor.resume_sweep(step, tokens, results, started_at=started_at, attempt=batch.attempt)
         for role, columns in lines.items():
             self._recorder.batches.add_lines(columns, batch_no=batch.number, role=role, segment_no=home.segments[role])

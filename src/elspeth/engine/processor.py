@@ -253,11 +253,12 @@ class Processor:
         if step.batch is None:
             raise RuntimeError("only batch transforms make requests")
         requests: list[tuple[Token, bytes]] = []
-        for token in tokens:
-            line = step.batch.request_line(token.row, custom_id(token.index, 0))
+        lines = [step.batch.request_line(token.row, custom_id(token.index, 0)) for token in tokens]
+        may_leak = self._screen.may_hold_secret(step, [line for line in lines if isinstance(line, bytes)])
+        for token, line in zip(tokens, lines, strict=True):
             if isinstance(line, RowError):
                 failures.append((token, line))
-            elif self._screen.holds_secret(step, token, line):
+            elif may_leak and self._screen.holds_secret(step, token, line):
                 failures.append((token, RowError(code="secret", message="the request would hold a secret")))
             elif (taken := self._find(step, token, line)) is not None:
                 sweep.taken.append((step.number, token.index, taken))

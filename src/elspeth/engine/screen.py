@@ -6,6 +6,7 @@ through a recorded run knows no secret; there another screen obeys the record.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from elspeth.contracts import RowError
@@ -18,6 +19,10 @@ __all__ = ["RedactingScreen", "Screen"]
 
 class Screen(Protocol):
     """Looks at everything that a step wants to keep."""
+
+    def may_hold_secret(self, step: Step, data: Sequence[bytes]) -> bool:
+        """Whether some of ``data`` is to be looked at one by one; False when `holds_secret` is true of none."""
+        ...
 
     def holds_secret(self, step: Step, token: Token, data: bytes) -> bool:
         """Whether ``data``, a row's bytes after the step or a request line, holds a registered secret."""
@@ -33,6 +38,10 @@ class RedactingScreen:
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
+
+    def may_hold_secret(self, step: Step, data: Sequence[bytes]) -> bool:  # noqa: ARG002 - a Protocol's method
+        """Whether one stands in all of it, end to end: one look for many."""
+        return self._redactor.is_in(b"".join(data))
 
     def holds_secret(self, step: Step, token: Token, data: bytes) -> bool:  # noqa: ARG002 - a Protocol's method
         """Whether one stands in ``data``."""

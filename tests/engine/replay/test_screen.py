@@ -46,6 +46,7 @@ def test_words_with_a_secret_stand_when_those_around_it_agree(recorded: str, rep
 
 def test_a_row_is_refused_for_a_secret_where_the_record_says_so() -> None:
     assert screen({"code": "secret", "message": "m"})[0].holds_secret(STEP, TOKEN, b"data")
+    assert screen({"code": "secret", "message": "m"})[0].may_hold_secret(STEP, [b"data"])
     assert not screen({"code": "leak", "message": "[REDACTED]"})[0].holds_secret(STEP, TOKEN, b"data")
 
 

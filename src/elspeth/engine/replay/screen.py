@@ -7,7 +7,7 @@ recorded words have the mark of a secret in them stands when the words around it
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from elspeth.contracts import RowError, TrailError
@@ -32,6 +32,10 @@ class RecordedScreen:
         self._pairing = pairing
         self._findings = findings
         self.stretch = Stretch({})
+
+    def may_hold_secret(self, step: Step, data: Sequence[bytes]) -> bool:  # noqa: ARG002 - a Protocol's method
+        """Always: the record is by row."""
+        return True
 
     def holds_secret(self, step: Step, token: Token, data: bytes) -> bool:  # noqa: ARG002 - a Protocol's method
         """Whether the run refused the row here for that reason."""
