@@ -92,6 +92,9 @@ class AnswerShape:
 
 def line_id(line: bytes) -> str | None:
     """The ``custom_id`` of a line; None exactly when `AnswerReader.read` gives none."""
+    usual = usual_line(line)
+    if usual is not None:
+        return usual.custom_id
     record = _record(line)
     return None if isinstance(record, RowError) else record["custom_id"]
 
