@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from hypothesis import given, settings, strategies
 
 from elspeth.contracts import RowError
-from elspeth.plugins.llm.prompts import PromptTemplate
+from elspeth.plugins.llm.prompts import PromptError, PromptTemplate
 from elspeth.plugins.llm.request_lines import RequestBuilder
 
 TEXT = strategies.text()  # no lone surrogates
@@ -77,3 +80,32 @@ def test_a_field_named_like_a_method_is_the_field(name: str, value: str) -> None
 def test_text_without_marks_is_its_own_prompt(text: str) -> None:
     expected = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n")
     assert PromptTemplate(text).render({}) == expected
+
+
+READS = ["{{ row.a }}", "{{row['b']}}", "{{ row.items }}", "{{ row.gone }}", "{{ row['%s'] }}"]
+MORE = ["{# no #}", "{{ row.a | upper }}", "{{ row.b ~ 1 }}", "{% if row.a %}x{% endif %}", "{{ lookup.k }}"]
+MORE += ["{{- row.a -}}", "{{ 'c' }}", "{% raw %}{{ row.a }}{% endraw %}", "{% set x = 1 %}{{ x }}"]
+PIECES = (
+    strategies.sampled_from(READS)
+    | strategies.sampled_from(["%s %(a)s %", "\n", "\r\n", " "])
+    | strategies.sampled_from(MORE)
+)
+FIELDS = strategies.dictionaries(
+    strategies.sampled_from(["a", "b", "items", "%s"]),
+    VALUES
+    | strategies.sampled_from([Decimal("1.50"), date(2024, 2, 29), (1, 2), float("inf"), 10**5000, object(), len]),
+)
+
+
+def rendered(render: Callable[..., str], row: dict[str, Any]) -> str:
+    try:
+        return "prompt " + render(row, {"k": "v"})
+    except PromptError as error:
+        return f"error {error.message}"
+
+
+@settings(deadline=None)
+@given(strategies.lists(PIECES | TEXT.filter(lambda text: "{" not in text), max_size=6), FIELDS)
+def test_the_short_way_says_what_jinja_says(pieces: list[str], row: dict[str, Any]) -> None:
+    template = PromptTemplate("".join(pieces))
+    assert rendered(template.render, row) == rendered(template.render_any, row)

@@ -267,9 +267,10 @@ class _Tally:
             self._endings[arrival.outcome, arrival.step_no, code, arrival.sink_no] += 1
         for number, _, _ in sweep.taken:
             self._fillings[number].reused += 1
-        for number, _, line in sweep.requests:
-            if self._fillings[number].add(self._plan.steps[number], line) and len(self._lines) < self._show:
-                self._lines.append(line.removesuffix(b"\n"))
+        for number, requests in sweep.requests.items():
+            for _, line in requests:
+                if self._fillings[number].add(self._plan.steps[number], line) and len(self._lines) < self._show:
+                    self._lines.append(line.removesuffix(b"\n"))
 
     def result(self) -> Forecast:
         """The forecast, in the order of the graph."""

@@ -1,12 +1,15 @@
 """The answers of a batch: every line of its result files, by the request that it answers.
 
 Lines come in any order, twice, broken, or not at all, and a file may be larger than
-memory: it is written out once, and the lines are found again by their place. A harvest
-and a replay read them here, so that they cannot disagree on what answered a row.
+memory: the files are written out once, one behind the other, and the lines are found again
+by their place. A harvest and a replay read them here, so that they cannot disagree on what
+answered a row.
 """
 
 from __future__ import annotations
 
+import os
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, NamedTuple
@@ -35,7 +38,7 @@ MOST_SET_ASIDE = 1_000
 
 
 class Place(NamedTuple):
-    """Where an answer's line stands: in the file on the disk, and in the provider's file."""
+    """Where an answer's line stands: its ``offset`` on the disk; ``position`` and ``start`` in the provider's file."""
 
     role: FileRole
     offset: int
@@ -57,17 +60,44 @@ class SetAside(NamedTuple):
 
 @dataclass(slots=True)
 class Answers:
-    """The lines of a batch's result files by request, in one file on the disk."""
+    """The lines of a batch's result files by request; the files' bytes stand in one file on the disk.
+
+    There are as many as requests, so they are kept as numbers, not as objects: ``lines`` gives for each request
+    its number among them, ``files`` are role and offset on the disk of each file.
+    """
 
     file: IO[bytes]
-    lines: dict[str, Place] = field(default_factory=dict)
+    lines: dict[str, int] = field(default_factory=dict)
     conflicts: set[str] = field(default_factory=set)
+    files: list[tuple[FileRole, int]] = field(default_factory=list)
+    file_of: bytearray = field(default_factory=bytearray)
+    positions: array[int] = field(default_factory=lambda: array("q"))
+    starts: array[int] = field(default_factory=lambda: array("q"))
+    lengths: array[int] = field(default_factory=lambda: array("q"))
 
-    def read(self, request_id: str) -> bytes | None:
-        """The line that answers a request; None without one."""
-        place = self.lines.get(request_id)
-        if place is None:
+    def begin(self, role: FileRole) -> None:
+        """From now on lines are those of this file, which is written behind the others."""
+        self.files.append((role, self.file.seek(0, os.SEEK_END)))
+
+    def add(self, request_id: str, *, position: int, start: int, length: int) -> None:
+        """Files a line of the last file that was begun under its request."""
+        self.lines[request_id] = len(self.starts)
+        self.file_of.append(len(self.files) - 1)
+        self.positions.append(position)
+        self.starts.append(start)
+        self.lengths.append(length)
+
+    def place(self, request_id: str) -> Place | None:
+        """Where the line stands that answers a request; None without one."""
+        number = self.lines.get(request_id)
+        if number is None:
             return None
+        role, base = self.files[self.file_of[number]]
+        start = self.starts[number]
+        return Place(role, base + start, self.lengths[number], self.positions[number], start)
+
+    def read(self, place: Place) -> bytes:
+        """The line at a place."""
         self.file.seek(place.offset)
         return self.file.read(place.length)
 
@@ -75,11 +105,11 @@ class Answers:
         self, transform: BatchTransform, batch: Batch, request_id: str
     ) -> tuple[LineVerdict, Place | None, bytes | None]:
         """What the files mean for a request, and the line that says so with its place; without a line, its absence."""
-        line = self.read(request_id)
-        place = self.lines.get(request_id)
-        if line is None or place is None:
+        place = self.place(request_id)
+        if place is None:
             is_retryable = not is_permanent(batch.faults)
             return LineVerdict(None, unanswered(batch), is_retryable=is_retryable), None, None
+        line = self.read(place)
         verdict = transform.read_line(line, place.role).verdict
         if request_id in self.conflicts:
             message = "the provider gave different answers to this row's request"
@@ -99,11 +129,23 @@ def index_answers(
     """Files every line of the result ``files``, given in pieces; ``expected`` are the requests that were made."""
     answers = Answers(file)
     for role, chunks in files:
-        for position, start, line in lines_of(chunks):
-            fault = _file(transform, answers, expected, Place(role, 0, len(line), position, start), line)
-            if fault is not None:
+        answers.begin(role)
+        for position, start, line in lines_of(_written(chunks, file)):
+            request_id = transform.line_id(line)
+            if request_id in expected and request_id not in answers.lines:
+                answers.add(request_id, position=position, start=start, length=len(line))
+            else:
+                fault = _fault(transform, answers, expected, role, line)
                 on_set_aside(SetAside(role, position, start, line, *fault))
     return answers
+
+
+def _written(chunks: Iterator[bytes], file: IO[bytes]) -> Iterator[bytes]:
+    """The pieces of a file, each written out before it is handed on."""
+    for chunk in chunks:
+        file.seek(0, os.SEEK_END)
+        file.write(chunk)
+        yield chunk
 
 
 def may_retry(transform: BatchTransform, batch: Batch) -> bool:
@@ -140,22 +182,18 @@ def lines_of(chunks: Iterator[bytes]) -> Iterator[tuple[int, int, bytes]]:
         yield position, start, rest
 
 
-def _file(
-    transform: BatchTransform, answers: Answers, expected: set[str], place: Place, line: bytes
-) -> tuple[str, str] | None:
-    """Files a line under its request; returns kind and reason when it is set aside."""
+def _fault(
+    transform: BatchTransform, answers: Answers, expected: set[str], role: FileRole, line: bytes
+) -> tuple[str, str]:
+    """Kind and reason of a line that is set aside."""
     request_id = transform.line_id(line)
     if request_id is None:
-        failure = transform.read_line(line, place.role).verdict.failure
+        failure = transform.read_line(line, role).verdict.failure
         return "quarantine", "" if failure is None else failure.message
-    if request_id not in expected:
+    place = answers.place(request_id)
+    if request_id not in expected or place is None:
         return "alarm", f"an answer to {request_id[:80]!r}, which was never asked"
-    if request_id in answers.lines:
-        if answers.read(request_id) == line:
-            return "duplicate", f"the answer to {request_id!r} came twice, the same"
-        answers.conflicts.add(request_id)
-        return "conflict", f"another answer to {request_id!r}"
-    answers.file.seek(0, 2)
-    answers.lines[request_id] = place._replace(offset=answers.file.tell())
-    answers.file.write(line)
-    return None
+    if answers.read(place) == line:
+        return "duplicate", f"the answer to {request_id!r} came twice, the same"
+    answers.conflicts.add(request_id)
+    return "conflict", f"another answer to {request_id!r}"

@@ -25,6 +25,7 @@ __all__ = ["Batch", "custom_id", "fold_batches", "has_counts", "open_intents", "
 _MAY_BE_UNSURE = frozenset({BatchPhase.SEALED, BatchPhase.READY})
 INPUT_COUNTS = ("prompt_tokens", "input_tokens")
 OUTPUT_COUNTS = ("completion_tokens", "output_tokens")
+_INPUT_NAMES, _OUTPUT_NAMES = frozenset(INPUT_COUNTS), frozenset(OUTPUT_COUNTS)
 
 
 def custom_id(row_index: int, attempt: int) -> str:
@@ -167,9 +168,9 @@ def open_intents(reader: LandscapeReader, run_no: int, batches: Iterable[Batch])
     return found
 
 
-def has_counts(usage: Mapping[str, Any]) -> bool:
+def has_counts(usage: Iterable[str]) -> bool:
     """Whether an answer says how many tokens it used, both ways."""
-    return all(any(name in usage for name in names) for names in (INPUT_COUNTS, OUTPUT_COUNTS))
+    return not (_INPUT_NAMES.isdisjoint(usage) or _OUTPUT_NAMES.isdisjoint(usage))
 
 
 def unanswered(batch: Batch) -> RowError:

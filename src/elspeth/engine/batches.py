@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from elspeth.contracts import BatchFacts, BatchPhase, BatchTransform, FileRole, TrailError
 from elspeth.core.canonical import sha256
-from elspeth.core.landscape import Slot
+from elspeth.core.landscape import LineColumns, Slot
 from elspeth.core.payloads import content_hash
 from elspeth.engine.account import Account, account_of
 from elspeth.engine.batch import Batch, fold_batches, open_intents
@@ -79,36 +79,46 @@ class Batches:
         reach = {str(number): {name: getattr(self.live[number], name) for name in _REACH} for number in joined}
         return {"joined_batches": reach} if reach else {}
 
-    def add(self, step: Step, token: Token, line: bytes, *, attempt: int, parent: Batch | None = None) -> Slot:
-        """Puts a request line into the batch that takes rows for that step and parent, or into a new one.
+    def add(
+        self, step: Step, requests: Iterable[tuple[Token, bytes]], *, attempt: int, parent: Batch | None = None
+    ) -> Slot:
+        """Puts request lines into the batch that takes rows for that step and parent, or into new ones.
 
-        Commits nothing: a batch that is full is sealed by `seal_full` when the whole micro-batch is recorded.
+        Returns the place of the last one. Commits nothing: a batch that is full is sealed by `seal_full` when the
+        whole micro-batch is recorded.
         """
         if step.batch is None:
             raise RuntimeError("only batch transforms have batches")
         batch = self.open_batch(step, parent)
-        if batch is None or is_full(
-            step.batch,
-            requests=batch.requests + 1,
-            size_bytes=batch.bytes + len(line),
-            is_canary=batch.is_canary and parent is None,
-        ):
-            batch = self._open(step, attempt, parent)
-        start = self._recorder.batches.reopen_file(batch.segment_no).append(line)
-        slot = Slot(batch.number, batch.segment_no, batch.requests, start, len(line), sha256(line))
-        self._recorder.batches.add_request(token.index, slot)
-        batch.first_row = token.index if batch.requests == 0 else min(batch.first_row, token.index)
-        batch.last_row = max(batch.last_row, token.index)
-        batch.requests += 1
-        batch.bytes += len(line)
-        return slot
+        lines = LineColumns()
+        for token, line in requests:
+            if batch is None or is_full(
+                step.batch,
+                requests=batch.requests + 1,
+                size_bytes=batch.bytes + len(line),
+                is_canary=batch.is_canary and parent is None,
+            ):
+                if batch is not None:
+                    self._record(batch, lines)
+                batch, lines = self._open(step, attempt, parent), LineColumns()
+                batch.first_row = token.index
+            start = self._recorder.batches.reopen_file(batch.segment_no).append(line)
+            lines.add(token.index, position=batch.requests, start=start, length=len(line), sha256=sha256(line))
+            batch.requests += 1
+            batch.bytes += len(line)
+        if batch is None:
+            raise RuntimeError("no request was given")
+        self._record(batch, lines)
+        return Slot(
+            batch.number, batch.segment_no, lines.positions[-1], lines.starts[-1], lines.lengths[-1], lines.hashes[-1]
+        )
 
     def join(self, row: int, slot: Slot) -> None:
         """Lets a row share a request line of a live batch, whatever became of the batch since the line was made."""
         batch = self.live[slot.batch_no]
-        self._recorder.batches.add_request(row, slot)
-        batch.first_row = min(batch.first_row, row)
-        batch.last_row = max(batch.last_row, row)
+        lines = LineColumns()
+        lines.add(row, position=slot.position, start=slot.start, length=slot.length, sha256=slot.sha256)
+        self._record(batch, lines)
         if batch.phase is not BatchPhase.OPEN:
             self._joined.add(batch.number)
 
@@ -232,6 +242,14 @@ class Batches:
     def in_flight(self, node_no: int) -> int:
         """How many batches of a step are with the provider."""
         return self._with_provider[node_no]
+
+    def _record(self, batch: Batch, lines: LineColumns) -> None:
+        if lines.rows:
+            self._recorder.batches.add_lines(
+                lines, batch_no=batch.number, role=FileRole.REQUEST, segment_no=batch.segment_no
+            )
+            batch.first_row = min(batch.first_row, *lines.rows)
+            batch.last_row = max(batch.last_row, *lines.rows)
 
     def _open(self, step: Step, attempt: int, parent: Batch | None) -> Batch:
         parent_no = None if parent is None else parent.number

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import IO, Any
@@ -19,6 +19,7 @@ from typing import IO, Any
 from elspeth.contracts import (
     BatchPhase,
     BatchTransform,
+    BodyRef,
     FileRole,
     LineVerdict,
     RowError,
@@ -26,12 +27,12 @@ from elspeth.contracts import (
     TransformResult,
 )
 from elspeth.core.canonical import sha256
-from elspeth.core.landscape.rows import TrailRow
+from elspeth.core.landscape import LineColumns
+from elspeth.core.landscape.rows import Version
 from elspeth.engine.answers import (
     MOST_SET_ASIDE,
     RESULT_FILES,
     Answers,
-    Place,
     SetAside,
     download_of,
     index_answers,
@@ -67,16 +68,21 @@ class Tally:
     reasons: Counter[str] = field(default_factory=Counter)
     usage: dict[str, Counter[str]] = field(default_factory=dict)
 
-    def count_usage(self, verdict: LineVerdict) -> None:
-        """Adds the provider's token counts, by model."""
-        if verdict.usage is None:
-            return
-        counts = self.usage.setdefault(verdict.model or "unknown", Counter())
-        counts["rows"] += 1
-        self.uncounted += not has_counts(verdict.usage)
-        for name, value in verdict.usage.items():
-            if isinstance(value, int) and not isinstance(value, bool):
-                counts[name] += value
+    def count_usage(self, verdicts: Iterable[LineVerdict]) -> None:
+        """Adds the provider's token counts, by model; those of answers that name the same ones by column."""
+        alike: dict[tuple[str, tuple[str, ...]], list[Mapping[str, Any]]] = {}
+        for verdict in verdicts:
+            usage = verdict.usage
+            if usage is not None:
+                alike.setdefault((verdict.model or "unknown", tuple(usage)), []).append(usage)
+        for (model, names), usages in alike.items():
+            counts = self.usage.setdefault(model, Counter())
+            counts["rows"] += len(usages)
+            self.uncounted += 0 if has_counts(names) else len(usages)
+            for name, column in zip(names, zip(*(usage.values() for usage in usages), strict=True), strict=False):
+                whole = [value for value in column if type(value) is int]
+                if whole:
+                    counts[name] += sum(whole)
 
     def count_shared(self, verdict: LineVerdict) -> None:
         """Adds what a row would have cost that shares another one's line."""
@@ -115,6 +121,22 @@ class Tally:
         return {"usage": usage, "uncounted_rows": self.uncounted}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Home:
+    """A batch that comes home: its answers, and what is known of its rows before they are looked at.
+
+    ``segments`` are those of its result files; ``has_retries``: some rows may have been asked again already.
+    """
+
+    step: Step
+    transform: BatchTransform
+    batch: Batch
+    answers: Answers
+    segments: Mapping[FileRole, int]
+    sharing: Sharing
+    has_retries: bool
+
+
 class Harvester:
     """Harvests batches that have ended."""
 
@@ -148,11 +170,18 @@ class Harvester:
             return
         with tempfile.TemporaryFile(prefix="elspeth-", dir=self._run.payload_folder) as file:
             tally = Tally()
-            answers = self._index(step, batch, file, tally)
-            sharing = Sharing.of(batch, self._ledger) if _transform(step).limits.is_shared else Sharing()
+            home = _Home(
+                step=step,
+                transform=_transform(step),
+                batch=batch,
+                answers=self._index(step, batch, file, tally),
+                segments={role: ref.segment_no for role, ref in _downloads(batch)},
+                sharing=Sharing.of(batch, self._ledger) if _transform(step).limits.is_shared else Sharing(),
+                has_retries=self._has_retries(batch),
+            )
             members = self._members(batch)
             while group := list(islice(members, _ROWS_AT_ONCE)):
-                self._take(step, batch, group, answers, sharing, tally)
+                self._take(home, group, tally)
                 self._batches.seal_full()
         retry = self._batches.open_batch(step, batch)
         reach = {"first_row": batch.first_row, "last_row": batch.last_row}
@@ -167,7 +196,7 @@ class Harvester:
         tally = Tally()
         for role, chunks in self._files(batch):
             for _, _, line in lines_of(chunks):
-                tally.count_usage(transform.read_line(line, role).verdict)
+                tally.count_usage([transform.read_line(line, role).verdict])
         self._batches.note(batch, "settled", BatchPhase.HARVESTED, tally.cost())
         self._recorder.journal.commit_durably()
 
@@ -180,7 +209,7 @@ class Harvester:
 
         def set_aside(line: SetAside) -> None:
             if line.kind != "duplicate":
-                tally.count_usage(transform.read_line(line.line, line.role).verdict)
+                tally.count_usage([transform.read_line(line.line, line.role).verdict])
             if (line.role.word, line.position + 1) in known or len(known) >= MOST_SET_ASIDE:
                 return
             known.add((line.role.word, line.position + 1))
@@ -193,10 +222,8 @@ class Harvester:
 
     def _files(self, batch: Batch) -> Iterator[tuple[FileRole, Iterator[bytes]]]:
         """The result files that a batch has, in pieces."""
-        for role in RESULT_FILES:
-            ref = download_of(batch, role)
-            if ref is not None:
-                yield role, self._payloads.segment(ref.segment_no).chunks()
+        for role, ref in _downloads(batch):
+            yield role, self._payloads.segment(ref.segment_no).chunks()
 
     def _set_aside(self, batch: Batch) -> set[tuple[str, int]]:
         """The lines, by file and number, that an interrupted harvest has set aside already."""
@@ -232,66 +259,53 @@ class Harvester:
             yield from page
             first = page[-1][0] + 1
 
-    def _take(
-        self,
-        step: Step,
-        batch: Batch,
-        group: Sequence[tuple[int, int]],
-        answers: Answers,
-        sharing: Sharing,
-        tally: Tally,
-    ) -> None:
+    def _take(self, home: _Home, group: Sequence[tuple[int, int]], tally: Tally) -> None:
+        """Gives some rows, ascending, what came home for them."""
+        step, transform, batch = home.step, home.transform, home.batch
         started_at = self._clock.now_us()
         tokens: list[Token] = []
         results: list[TransformResult] = []
         retries: list[tuple[Token, int]] = []
-        places: list[tuple[int, Place, bytes]] = []
-        transform = _transform(step)
+        lines = {role: LineColumns() for role in home.segments}
+        asked: list[LineVerdict] = []
         rows = [row for row, _ in group]
-        asked_again = self._asked_again(batch, rows)
-        for row, (_, position) in zip(self._rows.fetch(rows), group, strict=True):
-            owner = sharing.owner(row.index, position)
-            verdict, place, line = answers.verdict(transform, batch, custom_id(owner, batch.attempt))
-            is_shared = owner != row.index
-            (tally.count_shared if is_shared else tally.count_usage)(verdict)
+        waiting = self._rows.waiting_at(step.number, rows)
+        for row in self._asked_again(batch, rows) if home.has_retries else ():
+            waiting.pop(row, None)
+        for row, position in group:
+            owner = home.sharing.owner(row, position)
+            verdict, place, line = home.answers.verdict(transform, batch, custom_id(owner, batch.attempt))
+            is_shared = owner != row
+            if is_shared:
+                tally.count_shared(verdict)
+            else:
+                asked.append(verdict)
             is_retry = verdict.is_retryable and may_retry(transform, batch)
             tally.count_row(verdict, is_retry=is_retry, is_shared=is_shared)
-            if row.index in asked_again or any(state.node_no == step.number for state in row.states):
+            version = waiting.get(row)
+            if version is None:
                 continue
-            token = self._token(step, row)
+            token = self._token(row, version)
             if place is not None and line is not None:
-                places.append((row.index, place, line))
+                lines[place.role].add(
+                    row, position=place.position, start=place.start, length=place.length, sha256=sha256(line)
+                )
             if is_retry:
                 retries.append((token, position))
             else:
                 tokens.append(token)
                 results.append(result_of(transform, token.row, verdict))
+        tally.count_usage(asked)
         sweep = self._processor.resume_sweep(step, tokens, results, started_at=started_at, attempt=batch.attempt)
-        for index, place, line in places:
-            self._record_answer(batch, index, place, line)
+        for role, columns in lines.items():
+            self._recorder.batches.add_lines(columns, batch_no=batch.number, role=role, segment_no=home.segments[role])
         for token, position in retries:
-            self._ask_again(step, batch, token, position, sharing)
+            self._ask_again(step, batch, token, position, home.sharing)
         self._settle(sweep, tokens)
 
-    def _token(self, step: Step, row: TrailRow) -> Token:
-        version = row.version_before(step.number)
-        data = self._rows.data(row, version)
-        decoded = self._plan.codecs[version[0]].decode(data)
-        return Token(row.index, decoded, data, version[1], writer=version[0], versions=[])
-
-    def _record_answer(self, batch: Batch, row: int, place: Place, line: bytes) -> None:
-        ref = download_of(batch, place.role)
-        if ref is None:
-            raise RuntimeError("a line comes from a file that was downloaded")
-        self._recorder.batches.add_member(
-            row,
-            batch_no=batch.number,
-            role=place.role,
-            segment_no=ref.segment_no,
-            position=place.position,
-            start=place.start,
-            line=line,
-        )
+    def _token(self, row: int, version: Version) -> Token:
+        value = self._plan.codecs[version.writer].decode(version.data)
+        return Token(row, value, version.data, version.sha256, writer=version.writer, versions=[])
 
     def _ask_again(self, step: Step, batch: Batch, token: Token, position: int, sharing: Sharing) -> None:
         """Rows that shared a line share the one of the next attempt."""
@@ -302,8 +316,16 @@ class Harvester:
         line = _transform(step).request_line(token.row, custom_id(token.index, batch.attempt + 1))
         if isinstance(line, RowError):
             raise RunError(f"row {token.index}: its request cannot be made a second time: {line.message}")
-        slot = self._batches.add(step, token, line, attempt=batch.attempt + 1, parent=batch)
+        slot = self._batches.add(step, [(token, line)], attempt=batch.attempt + 1, parent=batch)
         sharing.asked_again(position, slot)
+
+    def _has_retries(self, batch: Batch) -> bool:
+        """Whether an interrupted harvest has begun a batch in which rows of this one are sent again."""
+        return bool(
+            self._reader.query(
+                "SELECT 1 FROM batches WHERE run_no = ? AND parent_no = ? LIMIT 1", self._run.run_no, batch.number
+            )
+        )
 
     def _asked_again(self, batch: Batch, group: Sequence[int]) -> set[int]:
         """The rows of ``group`` that an interrupted harvest has put into the retry batch already."""
@@ -320,6 +342,14 @@ class Harvester:
                 FileRole.REQUEST.value,
             )
         }
+
+
+def _downloads(batch: Batch) -> Iterator[tuple[FileRole, BodyRef]]:
+    """The result files that a batch has, and where they lie."""
+    for role in RESULT_FILES:
+        ref = download_of(batch, role)
+        if ref is not None:
+            yield role, ref
 
 
 def _transform(step: Step) -> BatchTransform:

@@ -312,12 +312,18 @@ class Orchestrator:
         if versions:
             self._recorder.add_row_bytes(versions, first_row=tokens[0].index, last_row=tokens[-1].index)
         self._known.record(sweep.taken)
-        for node_no, token, line in sweep.requests:
-            self._known.ask(self._plan.steps[node_no], token, line)
+        for node_no, requests in sweep.requests.items():
+            self._known.ask(self._plan.steps[node_no], requests)
 
     def _settle_harvested(self, sweep: Sweep, tokens: Sequence[Token]) -> None:
-        """The same for rows that come home; where they go on to, the trail tells when it is their turn."""
+        """The same for rows that come home. Those that are next go out; of the others the trail tells in their turn."""
         self._settle(sweep, tokens)
+        arrivals = sorted(sweep.arrivals, key=lambda arrival: arrival.index)
+        if arrivals:
+            turn = self._frontier.taken(self._frontier.released, arrivals[-1].index + 1)
+            due = [arrival for arrival, row in zip(arrivals, turn, strict=False) if arrival.index == row]
+            if due:
+                self._frontier.write(due, released=due[-1].index + 1)
         self._commit_if_due(len(tokens))
 
     def _commit_if_due(self, rows: int) -> None:

@@ -72,7 +72,7 @@ class Sweep:
 
     def __init__(self) -> None:
         self.arrivals: list[Arrival] = []
-        self.requests: list[tuple[int, Token, bytes]] = []
+        self.requests: dict[int, list[tuple[Token, bytes]]] = {}
         self.taken: list[tuple[int, int, Taken]] = []
         self._states: list[dict[str, Any]] = []
         self._failures: list[dict[str, Any]] = []
@@ -296,6 +296,7 @@ class Processor:
         results: list[TransformResult] = []
         if step.batch is None:
             raise RuntimeError("only batch transforms make requests")
+        requests: list[tuple[Token, bytes]] = []
         lines = [step.batch.request_line(token.row, custom_id(token.index, 0)) for token in tokens]
         asking = [token for token, line in zip(tokens, lines, strict=True) if isinstance(line, bytes)]
         refused = self._screen.with_secret(step, asking, [line for line in lines if isinstance(line, bytes)])
@@ -310,7 +311,9 @@ class Processor:
                 answered.append(token)
                 results.append(step.batch.merge(token.row, taken.verdict))
             else:
-                sweep.requests.append((step.number, token, line))
+                requests.append((token, line))
+        if requests:
+            sweep.requests[step.number] = requests
         if answered:
             self._conclude(sweep, pending, step, answered, results, started_at=started_at)
         self._fail(sweep, step, failures, {"node_no": step.number, "started_at": started_at, "duration_us": 0})

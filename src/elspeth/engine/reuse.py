@@ -12,11 +12,11 @@ and replays itself when the other is purged.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from elspeth.contracts import LineVerdict
+from elspeth.contracts import BatchLimits, LineVerdict
 from elspeth.core.calls import Redactor
 from elspeth.core.landscape.reuses import Reuse
 from elspeth.engine.batch import has_counts, tokens_of
@@ -48,11 +48,18 @@ def take(step: Step, known: KnownAnswer, redactor: Redactor) -> Taken | None:
     return Taken(known, verdict) if verdict.failure is None else None
 
 
-class KnownAnswers:
-    """Finds answers and records who took them."""
+def _may_know(limits: BatchLimits, ledger: Ledger) -> bool:
+    return limits.is_shared or (limits.may_reuse and bool(ledger.run.reuse))
 
-    def __init__(self, ledger: Ledger, *, shared: SharedRequests, others: OtherRuns, redactor: Redactor) -> None:
+
+class KnownAnswers:
+    """Finds answers and records who took them. ``steps`` are those whose requests may have one."""
+
+    def __init__(
+        self, ledger: Ledger, *, steps: Container[int], shared: SharedRequests, others: OtherRuns, redactor: Redactor
+    ) -> None:
         self._ledger = ledger
+        self._steps = steps
         self._shared = shared
         self._others = others
         self._redactor = redactor
@@ -63,14 +70,17 @@ class KnownAnswers:
         """Those of the ledger's run, and of the runs that it was told of."""
         shared = SharedRequests(plan, ledger, batches)
         others = OtherRuns(plan, ledger.reader, ledger.run.reuse)
-        return cls(ledger, shared=shared, others=others, redactor=redactor)
+        steps = {step.number for step in plan.batch_steps if step.batch and _may_know(step.batch.limits, ledger)}
+        return cls(ledger, steps=steps, shared=shared, others=others, redactor=redactor)
 
-    def ask(self, step: Step, token: Token, line: bytes) -> None:
-        """Sees to it that a request is sent whose answer was not found."""
-        self._shared.ask(step, token, line)
+    def ask(self, step: Step, requests: Sequence[tuple[Token, bytes]]) -> None:
+        """Sees to it that requests are sent whose answers were not found."""
+        self._shared.ask(step, requests)
 
     def find(self, step: Step, token: Token, line: bytes) -> Taken | None:  # noqa: ARG002 - any row may take it
         """The answer to an equal request, if one can be taken."""
+        if step.number not in self._steps:
+            return None
         answered = self._shared.answered(step, line)
         known = self._others.find(step, line) if answered is None else self._own(answered)
         return None if known is None else take(step, known, self._redactor)

@@ -11,7 +11,7 @@ from the request files, when it is needed first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from elspeth.contracts import FileRole, StateStatus
@@ -52,17 +52,20 @@ class SharedRequests:
         self._steps = {step.number: step for step in plan.batch_steps if step.batch and step.batch.limits.is_shared}
         self._made: ScratchTable | None = None
 
-    def ask(self, step: Step, token: Token, line: bytes) -> None:
-        """Sees to it that the request is sent, with the next batch or with the one that has it already."""
-        key = shared_key(step, line)
-        if key is None:
-            self._batches.add(step, token, line, attempt=0)
+    def ask(self, step: Step, requests: Sequence[tuple[Token, bytes]]) -> None:
+        """Sees to it that requests are sent, with the next batch or with the one that has an equal one already."""
+        if step.number not in self._steps:
+            self._batches.add(step, requests, attempt=0)
             return
-        found = self._find(step, key)
-        if isinstance(found, Slot):
-            self._batches.join(token.index, found)
-            return
-        self._index.put(key, token.index, *self._batches.add(step, token, line, attempt=0))
+        for token, line in requests:
+            key = shared_key(step, line)
+            found = None if key is None else self._find(step, key)
+            if isinstance(found, Slot):
+                self._batches.join(token.index, found)
+                continue
+            slot = self._batches.add(step, [(token, line)], attempt=0)
+            if key is not None:
+                self._index.put(key, token.index, *slot)
 
     def answered(self, step: Step, line: bytes) -> Answered | None:
         """Who got the answer to an equal request; None while nobody has."""

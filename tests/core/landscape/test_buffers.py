@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elspeth.core.landscape.buffers import MemberBuffer, OutcomeBuffer, RowBuffer, StateBuffer
+from elspeth.core.landscape.buffers import LineColumns, MemberBuffer, OutcomeBuffer, RowBuffer, StateBuffer
 from elspeth.core.landscape.definition import create_statements
 
 ROWS = st.integers(0, 50) | st.integers(0, 2**31)
@@ -114,23 +114,15 @@ def test_outcomes(records: dict[int, tuple[int, int | None, int | None, int, str
 @given(
     st.dictionaries(
         st.tuples(ROWS, st.integers(1, 3), st.integers(1, 3)),
-        st.tuples(st.integers(1, 3), st.integers(0, 2**31), st.integers(0, 2**40), st.integers(0, 2**31), HASHES),
+        st.tuples(st.integers(1, 3), st.integers(0, 2**30), st.integers(0, 2**40), st.integers(0, 2**31), HASHES),
         max_size=20,
     )
 )
 def test_members(records: dict[tuple[int, int, int], tuple[int, int, int, int, bytes]]) -> None:
     buffer = MemberBuffer()
     for (row, batch, role), (segment, position, start, length, sha) in records.items():
-        buffer.add(
-            row,
-            batch_no=batch,
-            role=role,
-            segment_no=segment,
-            position=position,
-            start=start,
-            length=length,
-            sha256=sha,
-        )
+        lines = LineColumns([row], [position], [start], [length], [sha])
+        buffer.add(lines, batch_no=batch, role=role, segment_no=segment)
     with database() as connection:
         buffer.flush(connection, run_no=1, commit_no=2)
 

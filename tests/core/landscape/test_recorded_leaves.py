@@ -17,7 +17,7 @@ from tests.tamper.mutations import insider
 
 from elspeth.contracts import FileRole, Outcome, RunStatus
 from elspeth.core.canonical import sha256
-from elspeth.core.landscape import LandscapeReader, LandscapeRecorder, RunHeader
+from elspeth.core.landscape import LandscapeReader, LandscapeRecorder, LineColumns, RunHeader
 from elspeth.core.landscape.leaves import HINT_BYTES, leaf_hashes
 from elspeth.core.landscape.recorded_leaves import Leaf, leaves
 from elspeth.core.merkle import root_of
@@ -59,16 +59,8 @@ def add(recorder: LandscapeRecorder, name: str, key: Any, value: Any) -> None:
                 [row], outcome=Outcome.FAILED, step_no=1, sink_no=sink, sink_lines=[row], reason=reason
             )
         case "batch_members", (row, batch, role), _:
-            recorder.journal.gathered.members.add(
-                row,
-                batch_no=batch,
-                role=role.value,
-                segment_no=batch,
-                position=row,
-                start=0,
-                length=9,
-                sha256=bytes(32),
-            )
+            lines = LineColumns([row], [row], [0], [9], [bytes(32)])
+            recorder.batches.add_lines(lines, batch_no=batch, role=role, segment_no=batch)
         case "edges", (node, label), _:
             recorder.journal.add("edges", from_no=node, label=label, to_no=None)
 

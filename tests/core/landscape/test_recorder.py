@@ -24,7 +24,7 @@ from elspeth.contracts import (
     RunStatus,
 )
 from elspeth.core.canonical import canonical_json, sha256
-from elspeth.core.landscape import LandscapeRecorder, Payloads, RunHeader
+from elspeth.core.landscape import LandscapeRecorder, LineColumns, Payloads, RunHeader
 from elspeth.core.landscape.retention import add_purge
 from elspeth.core.landscape.reuses import Reuse
 from elspeth.core.landscape.schema import TABLES, table
@@ -235,9 +235,8 @@ def test_batches_their_events_and_their_members(trail: Trail, recorder: Landscap
     retry = batches.open_batch(node_no=2, attempt=1, parent_no=first)
     segment_no, _ = batches.open_file(first, FileRole.REQUEST, name="r.jsonl")
     start = batches.reopen_file(segment_no).append(b'{"a":1}\n')
-    batches.add_member(
-        5, batch_no=first, role=FileRole.REQUEST, segment_no=segment_no, position=0, start=start, line=b'{"a":1}\n'
-    )
+    lines = LineColumns([5], [0], [start], [8], [sha256(b'{"a":1}\n')])
+    batches.add_lines(lines, batch_no=first, role=FileRole.REQUEST, segment_no=segment_no)
     batches.add_event(first, "sealed", BatchPhase.SEALED, {"requests": 1, "bytes": 8})
     batches.add_event(retry, "sealed", BatchPhase.SEALED)
     trail.clock.advance_s(2)

@@ -36,7 +36,7 @@ class Redactor:
 
     def is_in(self, data: bytes) -> bool:
         """Whether a secret stands in ``data``."""
-        return any(form in data for form in self._forms)
+        return any(map(data.__contains__, self._forms))
 
     def places(self, items: Sequence[bytes]) -> Collection[int]:
         """The places of those items in which a secret stands; looks at all of them at once first."""

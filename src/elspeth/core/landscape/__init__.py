@@ -1,9 +1,10 @@
 """The Landscape: the one audit trail."""
 
+from elspeth.core.landscape.buffers import LineColumns, Slot
 from elspeth.core.landscape.database import create_database
 from elspeth.core.landscape.journal import Journal
 from elspeth.core.landscape.reader import LandscapeReader, Payloads, RowSource, RunHeader, Sample
-from elspeth.core.landscape.recorder import BatchRecorder, CallRecorder, LandscapeRecorder, Slot
+from elspeth.core.landscape.recorder import BatchRecorder, CallRecorder, LandscapeRecorder
 from elspeth.core.landscape.runs import NewRun, create_run, open_journal
 from elspeth.core.landscape.seals import SealFolder, Signing
 
@@ -13,6 +14,7 @@ __all__ = [
     "Journal",
     "LandscapeReader",
     "LandscapeRecorder",
+    "LineColumns",
     "NewRun",
     "Payloads",
     "RowSource",

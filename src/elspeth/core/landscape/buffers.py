@@ -13,12 +13,15 @@ lines in the order of their keys.
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from json.encoder import encode_basestring
+from typing import NamedTuple
 
 import msgspec
 
-__all__ = ["Layer", "MemberBuffer", "OutcomeBuffer", "OutcomeKind", "RowBuffer", "StateBuffer"]
+__all__ = ["Layer", "LineColumns", "MemberBuffer", "OutcomeBuffer", "OutcomeKind", "RowBuffer", "Slot", "StateBuffer"]
 
 Layer = tuple[Sequence[int], Sequence[str]]
 """Rows, each once, and the lines of each, newline included."""
@@ -40,6 +43,12 @@ def _packed(rows: Sequence[int], lines: Sequence[int]) -> tuple[int, int, int, s
 def _numbers(items: Sequence[int] | Sequence[tuple[int, ...]]) -> str:
     """Whole numbers, or tuples of them, as a JSON array."""
     return msgspec.json.encode(items).decode()
+
+
+def _columns(numbers: Sequence[int]) -> tuple[bytes, int]:
+    """Numbers as decimal digits of one width, and that width: numbers too large to be packed together."""
+    width = len(str(max(numbers)))
+    return (f"%0{width}d" * len(numbers) % tuple(numbers)).encode("ascii"), width
 
 
 def _json(value: str | int | None) -> str:
@@ -229,55 +238,80 @@ class OutcomeBuffer:
         return found
 
 
+class Slot(NamedTuple):
+    """Where a line stands: the batch, the segment of its file, and the place in it, in bytes."""
+
+    batch_no: int
+    segment_no: int
+    position: int
+    start: int
+    length: int
+    sha256: bytes
+
+
+@dataclass(slots=True)
+class LineColumns:
+    """Lines of one file of a batch, by column: the rows that they are for, and their places; for each row a line."""
+
+    rows: list[int] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    hashes: list[bytes] = field(default_factory=list)
+
+    def add(self, row: int, *, position: int, start: int, length: int, sha256: bytes) -> None:
+        """Adds a line; ``start`` and ``length`` in bytes."""
+        self.rows.append(row)
+        self.positions.append(position)
+        self.starts.append(start)
+        self.lengths.append(length)
+        self.hashes.append(sha256)
+
+    def extend(self, lines: LineColumns) -> None:
+        """Adds lines of the same file."""
+        self.rows.extend(lines.rows)
+        self.positions.extend(lines.positions)
+        self.starts.extend(lines.starts)
+        self.lengths.extend(lines.lengths)
+        self.hashes.extend(lines.hashes)
+
+
 class MemberBuffer:
     """Records for `batch_members`."""
 
     _INSERT = """
         INSERT INTO batch_members (run_no, row_index, path, batch_no, role, commit_no, segment_no,
                                    position, start, length, line_hash)
-        SELECT ?1, value ->> 0, x'', ?2, ?3, ?4, ?5, value ->> 1, value ->> 2, value ->> 3,
-               substr(?6, key * 32 + 1, 32)
-        FROM json_each(?7)"""
+        SELECT ?1, ?2 + value % ?3, x'', ?4, ?5, ?6, ?7, ?8 + value / ?3,
+               CAST(substr(?9, key * ?10 + 1, ?10) AS INTEGER), CAST(substr(?11, key * ?12 + 1, ?12) AS INTEGER),
+               substr(?13, key * 32 + 1, 32)
+        FROM json_each(?14)"""
 
     def __init__(self) -> None:
-        self._groups: dict[tuple[int, int, int], tuple[list[tuple[int, int, int, int]], list[bytes]]] = {}
+        self._groups: defaultdict[tuple[int, int, int], LineColumns] = defaultdict(LineColumns)
 
-    def add(
-        self,
-        row: int,
-        *,
-        batch_no: int,
-        role: int,
-        segment_no: int,
-        position: int,
-        start: int,
-        length: int,
-        sha256: bytes,
-    ) -> None:
-        """Adds one slice; offsets and lengths in bytes."""
-        key = (batch_no, role, segment_no)
-        group = self._groups.get(key)
-        if group is None:
-            group = self._groups[key] = ([], [])
-        group[0].append((row, position, start, length))
-        group[1].append(sha256)
+    def add(self, lines: LineColumns, *, batch_no: int, role: int, segment_no: int) -> None:
+        """Adds the places of lines of one file."""
+        if lines.rows:
+            self._groups[batch_no, role, segment_no].extend(lines)
 
     def flush(self, connection: sqlite3.Connection, *, run_no: int, commit_no: int) -> None:
         """Inserts everything, a statement a file."""
-        for (batch_no, role, segment_no), (slices, hashes) in self._groups.items():
-            connection.execute(
-                self._INSERT,
-                (run_no, batch_no, role, commit_no, segment_no, b"".join(hashes), _numbers(slices)),
-            )
+        for (batch_no, role, segment_no), lines in self._groups.items():
+            base_row, base_position, power, packed = _packed(lines.rows, lines.positions)
+            place = (run_no, base_row, power, batch_no, role, commit_no, segment_no, base_position)
+            sizes = (*_columns(lines.starts), *_columns(lines.lengths))
+            connection.execute(self._INSERT, (*place, *sizes, b"".join(lines.hashes), packed))
 
     def layers(self) -> list[Layer]:
         """What is hashed for each row."""
         found: list[Layer] = []
-        for (batch_no, role, segment_no), (slices, hashes) in sorted(self._groups.items()):
+        for (batch_no, role, segment_no), lines in sorted(self._groups.items(), key=lambda group: group[0]):
             opening = f',"",{batch_no},{role},{segment_no},'
-            lines = [
+            columns = zip(lines.rows, lines.positions, lines.starts, lines.lengths, _digits(lines.hashes), strict=True)
+            texts = [
                 f'["batch_members",{row}{opening}{place},{start},{length},"{digits}"]\n'
-                for (row, place, start, length), digits in zip(slices, _digits(hashes), strict=True)
+                for row, place, start, length, digits in columns
             ]
-            found.append(([row for row, *_ in slices], lines))
+            found.append((lines.rows, texts))
         return found

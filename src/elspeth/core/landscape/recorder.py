@@ -11,7 +11,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any
 
 from elspeth.contracts import (
     BatchPhase,
@@ -29,22 +29,12 @@ from elspeth.contracts import (
     StateStatus,
 )
 from elspeth.core.canonical import canonical_json, compact_json, sha256
+from elspeth.core.landscape.buffers import LineColumns
 from elspeth.core.landscape.journal import Journal
 from elspeth.core.landscape.reuses import Reuse
 from elspeth.core.payloads import BodyWriter, SegmentWriter
 
-__all__ = ["BatchRecorder", "CallRecorder", "LandscapeRecorder", "Slot"]
-
-
-class Slot(NamedTuple):
-    """Where a request line stands: the batch, the segment of its file, and the place in it, in bytes."""
-
-    batch_no: int
-    segment_no: int
-    position: int
-    start: int
-    length: int
-    sha256: bytes
+__all__ = ["BatchRecorder", "CallRecorder", "LandscapeRecorder"]
 
 
 class LandscapeRecorder:
@@ -349,41 +339,9 @@ class BatchRecorder:
         """Closes a segment that takes no more, after the next commit."""
         self._journal.payloads.finish(segment_no)
 
-    def add_member(
-        self,
-        row: int,
-        *,
-        batch_no: int,
-        role: FileRole,
-        segment_no: int,
-        position: int,
-        start: int,
-        line: bytes,
-    ) -> None:
-        """Records where a row's line stands in a file of a batch; ``start`` is a byte offset."""
-        self._journal.gathered.members.add(
-            row,
-            batch_no=batch_no,
-            role=role.value,
-            segment_no=segment_no,
-            position=position,
-            start=start,
-            length=len(line),
-            sha256=sha256(line),
-        )
-
-    def add_request(self, row: int, slot: Slot) -> None:
-        """Records where a row's request stands; rows with equal ones may share a line."""
-        self._journal.gathered.members.add(
-            row,
-            batch_no=slot.batch_no,
-            role=FileRole.REQUEST.value,
-            segment_no=slot.segment_no,
-            position=slot.position,
-            start=slot.start,
-            length=slot.length,
-            sha256=slot.sha256,
-        )
+    def add_lines(self, lines: LineColumns, *, batch_no: int, role: FileRole, segment_no: int) -> None:
+        """Records where rows' lines stand in a file of a batch; rows with equal requests may share a line."""
+        self._journal.gathered.members.add(lines, batch_no=batch_no, role=role.value, segment_no=segment_no)
 
     def event_count(self, batch_no: int) -> int:
         """How many events a batch has."""

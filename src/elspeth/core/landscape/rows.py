@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from elspeth.contracts import StateStatus, TrailError
 from elspeth.core.landscape.reader import LandscapeReader, Payloads, RowSource, RunHeader, read_json, read_word
 
-__all__ = ["TrailRow", "TrailRows", "TrailState"]
+__all__ = ["TrailRow", "TrailRows", "TrailState", "Version"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +54,14 @@ class TrailRow:
             if state.node_no < node_no and state.output_hash is not None:
                 version = (state.node_no, state.output_hash, state.commit_no)
         return version
+
+
+class Version(NamedTuple):
+    """A row as it stands at some place: the node whose codec wrote its bytes, their hash, and they."""
+
+    writer: int
+    sha256: bytes
+    data: bytes
 
 
 class TrailRows:
@@ -98,6 +106,41 @@ class TrailRows:
         """The bytes of one version of a row, found by its hash."""
         _, sha, commit_no = version
         return self._source.bytes_of(row.index, commit_no=commit_no, sha=sha)
+
+    def waiting_at(self, node_no: int, indexes: Sequence[int]) -> dict[int, Version]:
+        """Those of the rows with these ascending indexes that have not passed a node, as they came to it.
+
+        Raises `TrailError` when one is missing.
+        """
+        wanted = (self._run.run_no, json.dumps(list(indexes)))
+        versions: dict[int, tuple[int, bytes, int]] = {
+            index: (0, data_hash, commit_no)
+            for index, data_hash, commit_no in self._reader.query(
+                "SELECT row_index, data_hash, commit_no FROM rows "
+                "WHERE run_no = ? AND row_index IN (SELECT value FROM json_each(?)) ORDER BY row_index",
+                *wanted,
+            )
+        }
+        if len(versions) != len(indexes):
+            missing = len(indexes) - len(versions)
+            raise TrailError(f"run {self._run.run_id}: {missing} of {len(indexes)} rows are missing")
+        passed: set[int] = set()
+        for index, state_no, output_hash, commit_no in self._reader.query(
+            "SELECT row_index, node_no, output_hash, commit_no FROM node_states "
+            "WHERE run_no = ? AND row_index IN (SELECT value FROM json_each(?)) AND node_no <= ? "
+            "ORDER BY row_index, path, node_no, attempt",
+            *wanted,
+            node_no,
+        ):
+            if state_no == node_no:
+                passed.add(index)
+            elif output_hash is not None:
+                versions[index] = (state_no, output_hash, commit_no)
+        return {
+            index: Version(writer, sha, self._source.bytes_of(index, commit_no=commit_no, sha=sha))
+            for index, (writer, sha, commit_no) in versions.items()
+            if index not in passed
+        }
 
     def raw(self, row: TrailRow) -> bytes:
         """The bytes of a rejected record."""

@@ -217,9 +217,10 @@ class Replayer:
 
     def _gather(self, waiting: dict[tuple[int, int], list[Request]], sweep: Sweep, stretch: Stretch) -> None:
         """Adds the rows that wait, each at its first attempt; one that came late may have joined a later one."""
-        for number, token, line in sweep.requests:
-            attempt = stretch.first_attempt(token.index, self._pairing.recorded.get(number))
-            waiting.setdefault((number, attempt), []).append(Request(token, line, attempt))
+        for number, requests in sweep.requests.items():
+            for token, line in requests:
+                attempt = stretch.first_attempt(token.index, self._pairing.recorded.get(number))
+                waiting.setdefault((number, attempt), []).append(Request(token, line, attempt))
 
     def _settle(self, sweep: Sweep) -> Sequence[Arrival]:
         sweep.record(self._comparer)

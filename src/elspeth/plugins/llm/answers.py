@@ -27,6 +27,7 @@ import msgspec
 from elspeth.contracts import AnswerLine, FileRole, LineVerdict, RowError
 from elspeth.core.canonical import NotEncodableError, compact_json, decode_json
 from elspeth.plugins.llm.strict_schema import compiled
+from elspeth.plugins.llm.usual_lines import MOST_TOKENS, UsualBody, usual_line
 
 if TYPE_CHECKING:
     import jsonschema_rs
@@ -45,7 +46,6 @@ _RETRYABLE_CODE = {
 _REFUSED_STATUS = {401: "auth", 403: "auth", 404: "not_found"}
 _FILTER_CODES = ("content_filter", "ResponsibleAIPolicyViolation", "content_policy_violation")
 MAX_REASON_CHARS = 300
-MOST_TOKENS = 10**12  # of one answer; beyond it a count is no count
 
 
 class AnswerShape:
@@ -75,15 +75,12 @@ class AnswerShape:
         except ValueError as error:
             return RowError(code="schema", message=f"the reply is not JSON: {_short(str(error))}")
         try:
-            first = next(self._validator.iter_errors(value), None)
+            if not self._validator.is_valid(value):
+                return _mismatch(next(self._validator.iter_errors(value)))
         except (ValueError, RecursionError) as error:
             return RowError(code="schema", message=f"the reply cannot be validated: {_short(str(error))}")
-        if first is not None:
-            place = "/".join(map(str, first.instance_path))
-            message = f"the reply does not match response_schema at /{place}: {_short(first.message)}"
-            return RowError(code="schema", message=message)
         prefix = self._prefix
-        return {**self._absent, **{prefix + name: item for name, item in value.items()}}
+        return {**self._absent, **({prefix + name: item for name, item in value.items()} if prefix else value)}
 
     def metadata(self, usage: Mapping[str, Any] | None, model: str | None, finish_reason: str | None) -> dict[str, Any]:
         """The fields that say how the answer came about, when they are wanted."""
@@ -95,6 +92,9 @@ class AnswerShape:
 
 def line_id(line: bytes) -> str | None:
     """The ``custom_id`` of a line; None exactly when `AnswerReader.read` gives none."""
+    usual = usual_line(line)
+    if usual is not None:
+        return usual.custom_id
     record = _record(line)
     return None if isinstance(record, RowError) else record["custom_id"]
 
@@ -115,6 +115,13 @@ class AnswerReader:
 
     def read(self, line: bytes, role: FileRole) -> AnswerLine:
         """What one line means. Never raises, whatever the line is."""
+        usual = usual_line(line)
+        if usual is not None:
+            return AnswerLine(custom_id=usual.custom_id, verdict=self._usual(usual.response.body))
+        return self.read_any(line, role)
+
+    def read_any(self, line: bytes, role: FileRole) -> AnswerLine:
+        """The same without a short way for the usual line."""
         record = _record(line)
         if isinstance(record, RowError):
             return AnswerLine(custom_id=None, verdict=LineVerdict(None, record))
@@ -135,18 +142,34 @@ class AnswerReader:
             return _odd("neither a response nor an error", record, role)
         return _undone(fault, _detail(record, None, role))
 
+    def _usual(self, body: UsualBody) -> LineVerdict:
+        choice = body.choices[0]
+        return self._told(choice.message.content, body.usage, body.model, choice.finish_reason)
+
     def _reply(self, body: dict[str, Any]) -> LineVerdict:
         model = body.get("model")
-        model = model if isinstance(model, str) else None
-        usage = _usage(body.get("usage")) or {}
         choice = _first_choice(body.get("choices"))
         text = RowError(code="no_choices", message="the reply has no choices") if choice is None else _text(choice)
+        finish = choice.get("finish_reason") if choice else None
+        return self._told(
+            text,
+            _usage(body.get("usage")) or {},
+            model if isinstance(model, str) else None,
+            finish if isinstance(finish, str) else None,
+        )
+
+    def _told(self, text: str | RowError, usage: dict[str, Any], model: str | None, finish: str | None) -> LineVerdict:
         fields = self._shape.fields(text) if isinstance(text, str) else text
         if isinstance(fields, RowError):
             return LineVerdict(None, fields, usage=usage, model=model)
-        finish = choice.get("finish_reason") if choice else None
-        fields.update(self._shape.metadata(usage or None, model, finish if isinstance(finish, str) else None))
+        fields.update(self._shape.metadata(usage or None, model, finish))
         return LineVerdict(fields, None, usage=usage, model=model)
+
+
+def _mismatch(error: jsonschema_rs.ValidationError) -> RowError:
+    place = "/".join(map(str, error.instance_path))
+    message = f"the reply does not match response_schema at /{place}: {_short(error.message)}"
+    return RowError(code="schema", message=message)
 
 
 def _record(line: bytes) -> dict[str, Any] | RowError:
@@ -195,10 +218,13 @@ def _parts(message: dict[str, Any]) -> tuple[str | None, str | None]:
 
 def _first_choice(choices: Any) -> dict[str, Any] | None:
     """The choice with index 0, wherever it stands; options allow no more than one."""
-    if not isinstance(choices, list):
-        return None
-    found = [choice for choice in choices if isinstance(choice, dict)]
-    return next((choice for choice in found if choice.get("index") == 0), found[0] if found else None)
+    first: dict[str, Any] | None = None
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict):
+            if choice.get("index") == 0:
+                return choice
+            first = choice if first is None else first
+    return first
 
 
 def _usage(usage: Any) -> dict[str, Any] | None:
@@ -207,10 +233,11 @@ def _usage(usage: Any) -> dict[str, Any] | None:
         return None
     counts: dict[str, Any] = {}
     for name, value in usage.items():
-        if isinstance(value, dict):
+        if type(value) is int:
+            if 0 <= value < MOST_TOKENS:
+                counts[name] = value
+        elif isinstance(value, dict):
             counts[name] = {key: count for key, count in value.items() if _is_count(count)}
-        elif _is_count(value):
-            counts[name] = value
     return counts
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PromptError", "PromptTemplate", "did_you_mean"]
 
+_PRINTED_AS_IS = frozenset({str, int, float, bool, type(None)})
 _NEWLINE = re.compile(r"\r\n|\r|\n")
 
 
@@ -56,6 +57,8 @@ class PromptTemplate:
     def __init__(self, text: str, *, variables: Iterable[str] = ("row", "lookup")) -> None:
         from jinja2 import TemplateSyntaxError
 
+        from elspeth.plugins.llm.sandbox import RowValues
+
         self.fields: dict[str, int] = {}
         self.reads_all = False
         self._text = text
@@ -65,16 +68,25 @@ class PromptTemplate:
             if problems:
                 raise PipelineError(problems)
             self._template = _environment().from_string(text)
+            self._template.globals = dict(self._template.globals)  # a ChainMap, slow to copy for each prompt
         except TemplateSyntaxError as error:
             raise PipelineError([self._problem("TEMPLATE_SYNTAX", error.message or "", error.lineno)]) from None
         self._collect(tree)
+        self._row_values = RowValues
+        self._filling = _filling(tree)
 
     def render(self, row: Row, lookup: Mapping[str, Any] | None = None) -> str:
         """The prompt for ``row``; raises `PromptError` and nothing else."""
-        from elspeth.plugins.llm.sandbox import RowValues
+        if self._filling is not None:
+            prompt = _filled(*self._filling, row)
+            if prompt is not None:
+                return prompt
+        return self.render_any(row, lookup)
 
+    def render_any(self, row: Row, lookup: Mapping[str, Any] | None = None) -> str:
+        """The same without a short way for templates that only fill in fields."""
         try:
-            return self._template.render(row=RowValues(row), lookup=lookup)
+            return self._template.render(row=self._row_values(row), lookup=lookup)
         except Exception as error:  # a user's template on a stranger's data may raise anything
             raise PromptError(f"{type(error).__name__}: {error}") from error
 
@@ -139,6 +151,37 @@ class PromptTemplate:
         else:
             for child in node.iter_child_nodes():
                 self._collect(child)
+
+
+def _filling(tree: nodes.Template) -> tuple[str, tuple[str, ...]] | None:
+    """A template that only fills in fields, as most do, as a pattern for ``%`` and the fields; None for any other.
+
+    Jinja writes them piece by piece through the sandbox, at the price of a row's whole request line.
+    """
+    from jinja2 import nodes
+
+    pattern: list[str] = []
+    fields: list[str] = []
+    for output in tree.body:
+        for piece in output.nodes if isinstance(output, nodes.Output) else (output,):
+            field = _field_read(piece)
+            if field is not None:
+                pattern.append("%s")
+                fields.append(field)
+            elif isinstance(piece, nodes.TemplateData):
+                pattern.append(piece.data.replace("%", "%%"))
+            else:
+                return None
+    return "".join(pattern), tuple(fields)
+
+
+def _filled(pattern: str, fields: tuple[str, ...], row: Row) -> str | None:
+    """The prompt; None when a field is missing, or holds what does not print as it is: that is for the sandbox."""
+    try:
+        values = tuple([row[name] for name in fields])
+        return pattern % values if _PRINTED_AS_IS.issuperset(map(type, values)) else None
+    except (KeyError, ValueError):  # no such field; more digits than the interpreter prints
+        return None
 
 
 def _field_read(node: nodes.Node) -> str | None:

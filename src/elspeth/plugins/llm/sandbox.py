@@ -27,7 +27,7 @@ MAX_REPEATED_CHARS = 10_000_000
 MAX_POWER_BITS = 100_000
 _CHANCE = ("lipsum", "cycler", "joiner")
 _LAZY_FILTERS = ("map", "select", "reject", "selectattr", "rejectattr", "batch", "slice", "unique", "items")
-_VALUES = (str, int, float, bool, type(None), date, Decimal, list, tuple, dict)
+_PRINTED = (str, int, float, bool, type(None), date, Decimal, list, tuple, dict, Undefined)
 
 
 class RowValues(dict[str, Any]):
@@ -36,7 +36,7 @@ class RowValues(dict[str, Any]):
 
 def _printable(value: Any) -> Any:
     """Lets only values into a prompt: a forgotten ``()`` would print an address, another one each time."""
-    if isinstance(value, (*_VALUES, Undefined)):
+    if isinstance(value, _PRINTED):
         return value
     raise TypeError(f"a {type(value).__name__} cannot be printed: call it, or use the `list` or `join` filter")
 

@@ -174,7 +174,11 @@ def test_what_was_made_up_is_found_in_its_step(scene: Scene, what: str) -> None:
 
 def test_a_bundle_without_a_record_about_its_row_passes(scene: Scene) -> None:
     """As the README says: that nothing was left out only the whole trail tells."""
-    report, _ = scene.verify(forged(scene.files, without('["outcomes",0,')))
+    mark = '["outcomes",0,'
+    gone = leaf_about(scene.records, mark)
+    named = [name for name in scene.files if any(name.removeprefix("payloads/") in line for line in gone.lines)]
+    files = {name: data for name, data in scene.files.items() if name not in named}
+    report, _ = scene.verify(forged(files, without(mark)))
     assert 0 == report.finding_count
 
 

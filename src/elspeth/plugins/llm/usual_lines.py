@@ -1,0 +1,74 @@
+"""The usual line of a result file: one finished reply of text, decoded by its types.
+
+Nearly all lines of nearly all files look like this, and typed decoding takes them apart in
+C. Every member is named here, and any that is not is a refusal: so each byte is decoded by
+the same rules as in a line that is read as plain JSON, and a line that this module accepts
+means the same either way (a property test says so). All others are for `answers`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+__all__ = ["MOST_TOKENS", "UsualBody", "UsualLine", "usual_line"]
+
+MOST_TOKENS: Final = 10**12  # of one answer; beyond it a count is no count
+
+Count = Annotated[int, msgspec.Meta(ge=0, lt=MOST_TOKENS)]
+
+
+class _Message(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    content: str
+    refusal: None = None
+    role: Any = None
+    annotations: Any = None
+
+
+class _Choice(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    message: _Message
+    finish_reason: Literal["stop"]
+    index: Literal[0]
+    logprobs: Any = None
+    content_filter_results: Any = None
+
+
+class UsualBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """The reply with its tokens."""
+
+    choices: tuple[_Choice]
+    model: str
+    usage: dict[str, Count | dict[str, Count]]
+    id: Any = None
+    object: Any = None
+    created: Any = None
+    system_fingerprint: Any = None
+    service_tier: Any = None
+    prompt_filter_results: Any = None
+
+
+class _Response(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    status_code: Literal[200]
+    body: UsualBody
+    request_id: Any = None
+
+
+class UsualLine(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A line with the text of a reply; ``custom_id`` is not empty."""
+
+    custom_id: Annotated[str, msgspec.Meta(min_length=1)]
+    response: _Response
+    error: None = None
+    id: Any = None
+
+
+_decode = msgspec.json.Decoder(UsualLine).decode
+
+
+def usual_line(line: bytes) -> UsualLine | None:
+    """The line's parts; None for one that is not as usual."""
+    try:
+        return _decode(line)
+    except (ValueError, RecursionError):
+        return None
