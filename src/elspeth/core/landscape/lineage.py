@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from elspeth.contracts import FileRole, MissingTrailError, NodeKind, Outcome, PurgedError, StateStatus, TrailError
@@ -132,7 +133,7 @@ class Lineage:
             shown["error"] = state.error
         if kind is NodeKind.GATE and expression is not None:
             before = shown["input"]
-            values = None if before is None else Expression.parse(expression).values(before)
+            values = None if before is None else _parsed(expression).values(before)
             shown["gate"] = {"expression": expression, "values": values, "route": state.route}
         if attempts:
             shown["attempts"] = attempts
@@ -254,6 +255,12 @@ class Lineage:
             "SELECT path FROM artifacts WHERE run_no = ? AND node_no = ?", self._run.run_no, sink_no
         )
         return str(found[0][0]) if found else None
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> Expression:
+    """A gate's expression, compiled once for all rows that it decided on."""
+    return Expression.parse(text)
 
 
 def _owner(line: bytes, index: int) -> dict[str, int] | None:

@@ -30,6 +30,7 @@ from elspeth.contracts import (
 )
 from elspeth.core.canonical import sha256
 from elspeth.core.landscape.database import connect_reader
+from elspeth.core.landscape.frame_lines import FrameLines
 from elspeth.core.payloads import Frame, SegmentReader, parse_reference
 
 __all__ = ["LandscapeReader", "Payloads", "RowSource", "RunHeader", "Sample", "read_word"]
@@ -383,17 +384,16 @@ class RowSource:
         self._run = run
         self._payloads = payloads
         self._segment_no: int | None = None
-        self._frames: dict[Frame, dict[bytes, bytes]] = {}
+        self._frames: dict[Frame, FrameLines] = {}
 
     def bytes_of(self, row_index: int, *, commit_no: int, sha: bytes) -> bytes:
         """The row's bytes with that hash, written by that commit."""
         for lines in self._frames.values():
-            if sha in lines:
-                return lines[sha]
+            if (line := lines.known(sha)) is not None:
+                return line
         for frame in self._frames_of(row_index, commit_no):
-            lines = self._lines(frame)
-            if sha in lines:
-                return lines[sha]
+            if (line := self._lines(frame).find(sha, row_index)) is not None:
+                return line
         raise TrailError(
             f"row {row_index} of run {self._run.run_id}: no payload in commit {commit_no} has the hash {sha.hex()}"
         )
@@ -404,7 +404,7 @@ class RowSource:
         For whoever looks for bytes that no longer have the hash that they should.
         """
         frames = self._frames_of(row_index, commit_no)
-        lines = {sha: line for frame in frames for sha, line in self._lines(frame).items()}
+        lines = {sha: line for frame in frames for sha, line in self._lines(frame).all().items()}
         first = min((frame.first_row or 0 for frame in frames), default=0)
         last = max((frame.last_row or 0 for frame in frames), default=-1)
         return lines, range(first, last + 1)
@@ -431,12 +431,12 @@ class RowSource:
             )
         ]
 
-    def _lines(self, frame: Frame) -> dict[bytes, bytes]:
+    def _lines(self, frame: Frame) -> FrameLines:
         if frame not in self._frames:
             if self._segment_no is None:
                 raise RuntimeError("frames are looked up before they are read")
             data = self._payloads.segment(self._segment_no).frame(frame)
             while len(self._frames) >= _FRAMES_KEPT:
                 del self._frames[next(iter(self._frames))]
-            self._frames[frame] = {sha256(line): line for line in data.split(b"\n")}
+            self._frames[frame] = FrameLines(frame, data)
         return self._frames[frame]
