@@ -13,6 +13,9 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from elspeth.contracts import FileRole, MissingTrailError, NodeKind, Outcome, PurgedError, StateStatus, TrailError
@@ -132,7 +135,7 @@ class Lineage:
             shown["error"] = state.error
         if kind is NodeKind.GATE and expression is not None:
             before = shown["input"]
-            values = None if before is None else Expression.parse(expression).values(before)
+            values = None if before is None else _parsed(expression).values(before)
             shown["gate"] = {"expression": expression, "values": values, "route": state.route}
         if attempts:
             shown["attempts"] = attempts
@@ -157,22 +160,17 @@ class Lineage:
     def _attempts(self, index: int) -> dict[int, list[dict[str, Any]]]:
         """What was asked and answered, by the step that asked."""
         found: dict[int, list[dict[str, Any]]] = {}
-        for batch_no, node_no, attempt in self._reader.query(
-            "SELECT DISTINCT m.batch_no, b.node_no, b.attempt FROM batch_members m "
-            "JOIN batches b ON b.run_no = m.run_no AND b.batch_no = m.batch_no "
-            "WHERE m.run_no = ? AND m.row_index = ? ORDER BY m.batch_no",
+        slices = self._reader.query(
+            "SELECT m.batch_no, b.node_no, b.attempt, m.role, m.segment_no, m.position, m.start, m.length, m.line_hash "
+            "FROM batch_members m JOIN batches b ON b.run_no = m.run_no AND b.batch_no = m.batch_no "
+            "WHERE m.run_no = ? AND m.row_index = ? ORDER BY m.batch_no, m.path, m.role",
             self._run.run_no,
             index,
-        ):
+        )
+        for (batch_no, node_no, attempt), members in groupby(slices, key=itemgetter(0, 1, 2)):
             shown: dict[str, Any] = {"batch": batch_no, "attempt": attempt, "request": None, "reply": None}
             shown |= {"shared_with": None, "reused_from": None}
-            for role, segment_no, position, start, length, line_hash in self._reader.query(
-                "SELECT role, segment_no, position, start, length, line_hash FROM batch_members "
-                "WHERE run_no = ? AND row_index = ? AND batch_no = ?",
-                self._run.run_no,
-                index,
-                batch_no,
-            ):
+            for _, _, _, role, segment_no, position, start, length, line_hash in members:
                 word = read_word(FileRole, role, f"batch_members {self._run.run_no}/{index}/{batch_no}")
                 part = {"file": word.word, "file_line": position + 1, "sha256": line_hash.hex()}
                 try:
@@ -254,6 +252,12 @@ class Lineage:
             "SELECT path FROM artifacts WHERE run_no = ? AND node_no = ?", self._run.run_no, sink_no
         )
         return str(found[0][0]) if found else None
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> Expression:
+    """A gate's expression, compiled once for all rows that it decided on."""
+    return Expression.parse(text)
 
 
 def _owner(line: bytes, index: int) -> dict[str, int] | None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,13 +31,17 @@ from elspeth.contracts import (
 )
 from elspeth.core.canonical import sha256
 from elspeth.core.landscape.database import connect_reader
+from elspeth.core.landscape.frame_lines import FrameLines
 from elspeth.core.payloads import Frame, SegmentReader, parse_reference
 
 __all__ = ["LandscapeReader", "Payloads", "RowSource", "RunHeader", "Sample", "read_word"]
 
 W = TypeVar("W", bound=Word)
-_BAD = (sqlite3.DatabaseError, UnicodeDecodeError)
-"""How SQLite says that a database is damaged; where its own words quote the damage, they cannot be read either."""
+_UNTOLD = (sqlite3.DatabaseError, UnicodeDecodeError, UnicodeEncodeError)
+"""How SQLite says that a database is damaged; where its own words quote the damage, they cannot be read either.
+
+Or that text, which somebody looks for in it, is none.
+"""
 
 _FRAMES_KEPT = 4
 _MOST_FETCHED = 256
@@ -74,8 +79,13 @@ class RunHeader:
     @property
     def key_field(self) -> str | None:
         """The field that names rows, where the pipeline's source has one."""
-        field: str | None = json.loads(self.config_json).get("source", {}).get("key")
-        return field
+        return _key_field(self.config_json)
+
+
+@lru_cache(maxsize=8)
+def _key_field(config_json: str) -> str | None:
+    field: str | None = json.loads(config_json).get("source", {}).get("key")
+    return field
 
 
 def read_word(enum: type[W], value: object, place: str) -> W:
@@ -114,16 +124,17 @@ class LandscapeReader:
 
     def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         """All results of a statement."""
-        with self._told():
+        try:
             return self.connection.execute(sql, parameters).fetchall()
+        except _UNTOLD as error:
+            raise self._fault(error) from error
 
     def stream(self, sql: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
         """The results of a statement, one by one. May be dropped half-way, even after the connection is closed.
 
         They are fetched a few at a time, ever more of them: many who ask want one.
         """
-        with self._told():
-            cursor = self.connection.execute(sql, parameters)
+        cursor = self._cursor(sql, parameters)
         count = 1
         while records := self._fetched(cursor, count):
             yield from records
@@ -131,25 +142,28 @@ class LandscapeReader:
 
     def dicts(self, sql: str, *parameters: object) -> Iterator[dict[str, Any]]:
         """The results of a statement as dicts by column name."""
-        with self._told():
-            cursor = self.connection.execute(sql, parameters)
+        cursor = self._cursor(sql, parameters)
         names = [column[0] for column in cursor.description]
         while records := self._fetched(cursor, _MOST_FETCHED):
             yield from (dict(zip(names, record, strict=True)) for record in records)
 
     def _fetched(self, cursor: sqlite3.Cursor, count: int) -> list[tuple[Any, ...]]:
-        with self._told():
-            return cursor.fetchmany(count)
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Says what a database, or text that somebody looks for in it, is not."""
         try:
-            yield
-        except UnicodeEncodeError as error:  # from a command line, whose bytes may be anything
-            raise MissingTrailError(f"{error.object!r} is in no record of {self.database}: it is not UTF-8") from error
-        except _BAD as error:
-            raise TrailError(f"{self.database} cannot be read: {error}") from error
+            return cursor.fetchmany(count)
+        except _UNTOLD as error:
+            raise self._fault(error) from error
+
+    def _cursor(self, sql: str, parameters: tuple[object, ...]) -> sqlite3.Cursor:
+        try:
+            return self.connection.execute(sql, parameters)
+        except _UNTOLD as error:
+            raise self._fault(error) from error
+
+    def _fault(self, error: Exception) -> TrailError:
+        """What a database, or text that somebody looks for in it, is not."""
+        if isinstance(error, UnicodeEncodeError):  # from a command line, whose bytes may be anything
+            return MissingTrailError(f"{error.object!r} is in no record of {self.database}: it is not UTF-8")
+        return TrailError(f"{self.database} cannot be read: {error}")
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -383,17 +397,16 @@ class RowSource:
         self._run = run
         self._payloads = payloads
         self._segment_no: int | None = None
-        self._frames: dict[Frame, dict[bytes, bytes]] = {}
+        self._frames: dict[Frame, FrameLines] = {}
 
     def bytes_of(self, row_index: int, *, commit_no: int, sha: bytes) -> bytes:
         """The row's bytes with that hash, written by that commit."""
         for lines in self._frames.values():
-            if sha in lines:
-                return lines[sha]
+            if (line := lines.known(sha)) is not None:
+                return line
         for frame in self._frames_of(row_index, commit_no):
-            lines = self._lines(frame)
-            if sha in lines:
-                return lines[sha]
+            if (line := self._lines(frame).find(sha, row_index)) is not None:
+                return line
         raise TrailError(
             f"row {row_index} of run {self._run.run_id}: no payload in commit {commit_no} has the hash {sha.hex()}"
         )
@@ -404,7 +417,7 @@ class RowSource:
         For whoever looks for bytes that no longer have the hash that they should.
         """
         frames = self._frames_of(row_index, commit_no)
-        lines = {sha: line for frame in frames for sha, line in self._lines(frame).items()}
+        lines = {sha: line for frame in frames for sha, line in self._lines(frame).all().items()}
         first = min((frame.first_row or 0 for frame in frames), default=0)
         last = max((frame.last_row or 0 for frame in frames), default=-1)
         return lines, range(first, last + 1)
@@ -431,12 +444,12 @@ class RowSource:
             )
         ]
 
-    def _lines(self, frame: Frame) -> dict[bytes, bytes]:
+    def _lines(self, frame: Frame) -> FrameLines:
         if frame not in self._frames:
             if self._segment_no is None:
                 raise RuntimeError("frames are looked up before they are read")
             data = self._payloads.segment(self._segment_no).frame(frame)
             while len(self._frames) >= _FRAMES_KEPT:
                 del self._frames[next(iter(self._frames))]
-            self._frames[frame] = {sha256(line): line for line in data.split(b"\n")}
+            self._frames[frame] = FrameLines(frame, data)
         return self._frames[frame]

@@ -19,6 +19,7 @@ import hashlib
 import io
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,16 @@ __all__ = [
 
 FRAME_BYTES = 65_536
 _HANDED_OVER_BYTES = 1 << 21
+
+
+class _Kept(threading.local):
+    """A decompressor serves many frames, but one thread at a time; making one takes a fifth of a frame's time."""
+
+    def __init__(self) -> None:
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+_KEPT = _Kept()
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +246,7 @@ def read_frame(path: Path, frame: Frame) -> bytes:
             raise TrailError(
                 f"{path}: the frame at byte {frame.stored_start} has {size} bytes, not {frame.size}", hint=PUT_BACK
             )
-        return zstandard.ZstdDecompressor().decompress(stored)
+        return _KEPT.decompressor.decompress(stored)
     except FileNotFoundError as error:
         raise TrailError(f"the payload segment {path} is missing", hint=PUT_BACK) from error
     except OSError as error:
