@@ -42,6 +42,8 @@ __all__ = [
 
 FRAME_BYTES = 65_536
 _HANDED_OVER_BYTES = 1 << 21
+_LEVEL = 1
+"""Level 3 makes frames of a few hundred kB 8 % smaller, and clears ten times as much memory for each."""
 
 
 class _Kept(threading.local):
@@ -94,7 +96,7 @@ class SegmentWriter:
         self._cut: list[_CutFrame] = []
         self._cut_bytes = 0
         # From here on the trail's thread only.
-        self._compressor = zstandard.ZstdCompressor(level=3)
+        self._compressor = zstandard.ZstdCompressor(level=_LEVEL)
         self._file = AppendedFile(path, size=stored_size)
         self._frames: list[Frame] = []
 
