@@ -47,6 +47,12 @@ def test_help_imports_nothing_heavy(project: Project) -> None:
     assert b"Usage: elspeth" in done.stdout
 
 
+def test_what_a_run_without_calls_starts_with_has_no_http_client(project: Project) -> None:
+    script = "import sys, elspeth.app.runs; print(sorted({'httpx2', 'urllib.request', 'openai'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], env=project.environment(), capture_output=True, check=True)
+    assert b"[]" == done.stdout.strip()
+
+
 def test_help_is_quick(project: Project) -> None:
     def seconds() -> float:
         started = time.process_time(), os.times()

@@ -119,7 +119,7 @@ def test_entry_points_are_looked_at_only_when_a_name_is_not_built_in(monkeypatch
     def refuse(**_: object) -> None:
         raise AssertionError("looked at the entry points")
 
-    monkeypatch.setattr("elspeth.plugins.registry.entry_points", refuse)
+    monkeypatch.setattr("importlib.metadata.entry_points", refuse)
 
     assert Registry().find("sink", "jsonl").name == "jsonl"
     with pytest.raises(AssertionError, match="looked"):

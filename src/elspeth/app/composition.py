@@ -7,9 +7,10 @@ description was read from a file or from the trail makes no difference here.
 from __future__ import annotations
 
 import dataclasses
+import os
+import sys
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 from elspeth.contracts import (
     BatchTransform,
@@ -125,8 +126,17 @@ def secrets_of(pipeline: Pipeline) -> list[str]:
     Raises `CredentialsError` for one that is not set, unless the pipeline says that it may be missing.
     """
     found = [secret.reveal() for secret in pipeline.secrets()]
-    found += [password for proxy in getproxies().values() if (password := urlsplit(proxy).password)]
+    found += [password for proxy in _proxies() if (password := urlsplit(proxy).password)]
     return [secret for secret in found if secret]
+
+
+def _proxies() -> list[str]:
+    """What `urllib.request` knows. On Linux that is variables, and without any the import is spared."""
+    if sys.platform == "linux" and not any(name.lower().endswith("_proxy") for name in os.environ):
+        return []
+    from urllib.request import getproxies
+
+    return list(getproxies().values())
 
 
 def _step(

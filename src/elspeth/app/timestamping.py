@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from elspeth.contracts import TimestampError
-from elspeth.core.calls import ask_authority
+from elspeth.core.calls.authority import ask_authority
 from elspeth.core.landscape import LandscapeReader, RunHeader, SealFolder
 from elspeth.core.landscape.timestamp_files import keep_timestamp, last_seal, read_timestamp_file, timestamp_file
 from elspeth.core.timestamps import Timestamp, TimestampQuery, read_timestamp

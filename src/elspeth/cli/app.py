@@ -28,7 +28,7 @@ from elspeth.cli import (
 from elspeth.cli.output import print_error
 from elspeth.contracts import ElspethError
 
-__all__ = ["build_app", "main"]
+__all__ = ["build_app", "main", "narrow"]
 
 
 def build_app() -> typer.Typer:
@@ -68,11 +68,21 @@ def _show_version(is_wanted: bool) -> None:
         raise typer.Exit
 
 
+def narrow(app: typer.Typer, word: str) -> None:
+    """Leaves the command or group that ``word`` names, where it names one: to prepare all takes as long as `runs`."""
+    commands = [command for command in app.registered_commands if command.name == word]
+    groups = [group for group in app.registered_groups if group.name == word]
+    if commands or groups:
+        app.registered_commands, app.registered_groups = commands, groups
+
+
 def main() -> None:
     """Runs the command line and exits with its code."""
+    app = build_app()
+    narrow(app, sys.argv[1] if len(sys.argv) > 1 else "")
     try:
         try:
-            build_app()()
+            app()
         finally:
             sys.stdout.flush()
     except ElspethError as error:

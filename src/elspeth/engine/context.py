@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
-
-import httpx2
+from typing import TYPE_CHECKING, Any
 
 from elspeth.contracts import CallScope, CallStatus, CallType, Clock
-from elspeth.core.calls import Redactor, allowed, recording_client
+from elspeth.core.calls import Redactor, allowed
 from elspeth.core.canonical import canonical_json
 from elspeth.core.landscape import LandscapeRecorder
+
+if TYPE_CHECKING:
+    import httpx2
 
 __all__ = ["StepContext"]
 
@@ -33,6 +34,8 @@ class StepContext:
     def http(self, service: str) -> httpx2.Client:
         """The recording client for ``service``; one for each, kept open while the run lasts."""
         if service not in self._clients:
+            from elspeth.core.calls.client import recording_client
+
             self._clients[service] = recording_client(
                 log=self._recorder.calls,
                 scope=self._scope,

@@ -17,12 +17,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from elspeth.contracts import UsageError
+from elspeth.core.calls import ask_platform
 from elspeth.core.config.catalog import PluginKind
 from elspeth.core.config.options import Options
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = ["GROUP", "KINDS", "PluginSpec", "Registry", "is_batch_transform", "kind_of"]
 
@@ -60,6 +63,8 @@ class PluginSpec:
                 f"the {self.kind} plugin {self.name!r} from {self.origin} cannot be used: {self.fault}",
                 hint=f"repair or uninstall {self.origin}",
             )
+        if self.origin != BUILT_IN:
+            ask_platform()
         module, _, name = self.target.partition(":")
         loaded: type[Any] = getattr(import_module(module), name)
         return loaded
@@ -168,6 +173,8 @@ class Registry:
 
     def _scan(self) -> list[PluginSpec]:
         if self._foreign is None:
+            from importlib.metadata import entry_points
+
             entries = entry_points(group=GROUP) if self._entries is None else self._entries
             self._foreign = self._refuse_doubles([_inspect(entry) for entry in entries])
         return self._foreign

@@ -18,7 +18,8 @@ import httpx2
 import pytest
 
 from elspeth.contracts import BodyRef, BodySink, CallIntent, CallRecord, CallScope
-from elspeth.core.calls import Redactor, recording_client
+from elspeth.core.calls import Redactor
+from elspeth.core.calls.client import recording_client
 from elspeth.core.landscape import (
     LandscapeReader,
     LandscapeRecorder,

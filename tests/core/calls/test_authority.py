@@ -12,7 +12,7 @@ from tests.core.calls.conftest import Server
 from tests.e2e.authority import AuthorityServer
 
 from elspeth.contracts import TimestampError, UsageError
-from elspeth.core.calls import MOST_ANSWER_BYTES, ask_authority
+from elspeth.core.calls.authority import MOST_ANSWER_BYTES, ask_authority
 
 
 def test_a_query_is_posted_as_the_rfc_says() -> None:

@@ -52,6 +52,19 @@ def test_reaching_out_is_refused(way: str) -> None:
             guard.check()
 
 
+@pytest.mark.parametrize("guard", ["NetworkGuard()", "NetworkGuard(is_total=True)"])
+def test_an_sdk_may_ask_what_system_this_is(guard: str) -> None:
+    script = (
+        "import platform; from elspeth.core.calls import NetworkGuard, Redactor\n"
+        "from elspeth.core.calls.client import recording_client\n"
+        f"with {guard} as guard:\n"
+        "    recording_client(log=None, scope=None, redactor=Redactor(()), clock=None)\n"
+        "    platform.platform(), platform.processor()\n"
+        "    guard.check()\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
 def test_a_swallowed_refusal_is_remembered() -> None:
     with NetworkGuard() as guard:
         guard.check()

@@ -9,7 +9,8 @@ import httpx2
 import pytest
 
 from elspeth.contracts import NotRecordedError, UnrecordedCallError
-from elspeth.core.calls import MARK, NetworkGuard, RecordedCall, Redactor, allowed, match_key, replaying_client
+from elspeth.core.calls import MARK, NetworkGuard, Redactor, allowed
+from elspeth.core.calls.replaying import RecordedCall, match_key, replaying_client
 from elspeth.core.canonical import sha256
 
 URL = "https://service.invalid/v1/ask?n=1"

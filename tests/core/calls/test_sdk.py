@@ -13,7 +13,8 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from elspeth.contracts import CallScope
-from elspeth.core.calls import NetworkGuard, Redactor, recording_client
+from elspeth.core.calls import NetworkGuard, Redactor
+from elspeth.core.calls.client import recording_client
 from elspeth.core.canonical import sha256
 from elspeth.core.landscape import *
 from elspeth.core.payloads import SegmentStream

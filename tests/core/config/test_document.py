@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from elspeth.contracts import Diagnostic, PipelineError
-from elspeth.core.config.document import Document, ListNode, MapNode, Node, parse_document, read_scalar
+from elspeth.core.config.document import UNPRINTABLE, Document, ListNode, MapNode, Node, parse_document, read_scalar
 
 
 def value(node: Node) -> object:
@@ -207,6 +210,14 @@ def test_any_text_is_a_document_or_a_diagnostic_with_a_place(text: str) -> None:
         assert found.file == "p.yaml"
     else:
         assert isinstance(document.root, MapNode)
+
+
+def test_what_may_not_stand_in_a_file_is_what_yaml_does_not_have() -> None:
+    """YAML 1.2, section 5.1: tab, line breaks, and all that is printable."""
+    printable = re.compile("[\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+    text = "".join(map(chr, range(sys.maxunicode + 1)))
+
+    assert printable.sub("", text) == "".join(UNPRINTABLE.findall(text))
 
 
 @given(st.binary())

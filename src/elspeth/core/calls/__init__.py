@@ -1,25 +1,10 @@
-"""The seam to the outside: recording transport, audit hook, redaction."""
+"""The seam to the outside: recording transport, audit hook, redaction.
 
-from elspeth.core.calls.authority import MOST_ANSWER_BYTES, ask_authority
-from elspeth.core.calls.client import EnvironmentTransport, recording_client
-from elspeth.core.calls.guard import NetworkGuard, allowed
+What needs an HTTP client (`client`, `transport`, `replaying`, `authority`) is imported from its own module, by
+whoever opens one: its import takes as long as a run of a few rows that reaches nothing.
+"""
+
+from elspeth.core.calls.guard import NetworkGuard, allowed, ask_platform
 from elspeth.core.calls.redaction import MARK, Redactor, StreamRedactor
-from elspeth.core.calls.replaying import CallSource, RecordedCall, match_key, replaying_client
-from elspeth.core.calls.transport import RecordingTransport
 
-__all__ = [
-    "MARK",
-    "MOST_ANSWER_BYTES",
-    "CallSource",
-    "EnvironmentTransport",
-    "NetworkGuard",
-    "RecordedCall",
-    "RecordingTransport",
-    "Redactor",
-    "StreamRedactor",
-    "allowed",
-    "ask_authority",
-    "match_key",
-    "recording_client",
-    "replaying_client",
-]
+__all__ = ["MARK", "NetworkGuard", "Redactor", "StreamRedactor", "allowed", "ask_platform"]

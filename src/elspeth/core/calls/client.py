@@ -14,6 +14,7 @@ from collections.abc import Callable
 import httpx2
 
 from elspeth.contracts import CallLog, CallScope, Clock
+from elspeth.core.calls.guard import ask_platform
 from elspeth.core.calls.redaction import Redactor
 from elspeth.core.calls.transport import RecordingTransport
 
@@ -27,6 +28,7 @@ def recording_client(
     *, log: CallLog, scope: Callable[[], CallScope], redactor: Redactor, clock: Clock
 ) -> httpx2.Client:
     """A client each of whose attempts is recorded. It follows no redirect: a body goes where it was meant to go."""
+    ask_platform()
     transport = RecordingTransport(EnvironmentTransport(), log=log, scope=scope, redactor=redactor, clock=clock)
     return httpx2.Client(
         transport=transport, headers={"Accept-Encoding": "identity"}, timeout=_TIMEOUT, follow_redirects=False

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 
 from elspeth.contracts import UnrecordedCallError
 
-__all__ = ["NetworkGuard", "allowed"]
+__all__ = ["NetworkGuard", "allowed", "ask_platform"]
 
 _WATCHED = frozenset(
     {
@@ -59,6 +59,15 @@ def allowed() -> Iterator[None]:
         _thread.is_allowed = before
 
 
+def ask_platform() -> None:
+    """Asks the system once, by a subprocess, what SDKs ask again later: `platform` keeps the answer.
+
+    Only for who may come to use one, since it takes as long as a hundredth of a small run's start.
+    """
+    with allowed():
+        platform.platform()
+
+
 class NetworkGuard:
     """On while its ``with`` block runs; `check` raises what plugins did behind the engine's back.
 
@@ -72,8 +81,9 @@ class NetworkGuard:
     def __enter__(self) -> NetworkGuard:
         if not _installed.is_set():
             _installed.set()
-            platform.platform()  # asks the system once, by a subprocess, what SDKs ask again later
             sys.addaudithook(_hook)
+        if self.is_total:
+            ask_platform()  # while that can be done
         _guards.append(self)
         return self
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from elspeth.contracts import CallType, RunStatus, TrailError
-from elspeth.core.calls import RecordedCall, match_key
+from elspeth.core.calls.replaying import RecordedCall, match_key
 from elspeth.core.canonical import decode_json
 from elspeth.core.landscape import LandscapeReader, Payloads, RunHeader
 from elspeth.core.landscape.reader import read_json

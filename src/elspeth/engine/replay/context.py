@@ -17,7 +17,8 @@ from elspeth.contracts import (
     Transform,
     TransformResult,
 )
-from elspeth.core.calls import MARK, Redactor, replaying_client
+from elspeth.core.calls import MARK, Redactor
+from elspeth.core.calls.replaying import replaying_client
 from elspeth.core.canonical import canonical_json, compact_json, sha256
 from elspeth.engine.replay.calls import CallBook, StepCalls
 
