@@ -173,7 +173,7 @@ class TestFrames:
         data = path.read_bytes()
         content = zstandard.ZstdDecompressor().decompressobj().decompress(data[:stored_size])
         assert size == len(content)
-        frame = zstandard.ZstdCompressor(level=3).compress(content.replace(b"row number 0", b"row number 5"))
+        frame = zstandard.ZstdCompressor(level=1).compress(content.replace(b"row number 0", b"row number 5"))
         assert stored_size == len(frame)
         path.write_bytes(frame + data[stored_size:])
         ((number, length),) = trail.query(
