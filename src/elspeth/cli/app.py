@@ -7,6 +7,7 @@ that ``elspeth --help`` starts fast.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import Annotated
@@ -78,6 +79,7 @@ def narrow(app: typer.Typer, word: str) -> None:
 
 def main() -> None:
     """Runs the command line and exits with its code."""
+    gc.set_threshold(50_000, 20, 100)  # what is imported stays: to look for cycles in it again and again is idle
     app = build_app()
     narrow(app, sys.argv[1] if len(sys.argv) > 1 else "")
     try:
