@@ -122,6 +122,7 @@ class Commit:
             tree.leaf_hints,
             tree.table_checks_json,
         )
+        gathered.records.get("row_keys", []).sort()  # keys come in any order, and neighbours share a page
         for name, records in {**gathered.records, "commits": [commit]}.items():
             marks = ", ".join("?" * len(table(name).columns))
             connection.executemany(f"INSERT INTO {name} VALUES ({marks})", records)

@@ -22,6 +22,8 @@ __all__ = ["connect_reader", "connect_writer", "create_database"]
 
 _APPLICATION_ID = 0x454C5350  # "ELSP"
 _BUSY_TIMEOUT_S = 60.0
+_WRITER_CACHE_KB = 4096
+"""Room for the pages of a commit of 10,000 rows. They lie at the end of their tables, so more would only fill up."""
 _MEND = "Make room, mend the permissions or end whatever locks it, then start again."
 
 
@@ -73,7 +75,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
         _check_version(connection, path)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA recursive_triggers=ON")
-        connection.execute("PRAGMA cache_size=-16384")
+        connection.execute(f"PRAGMA cache_size=-{_WRITER_CACHE_KB}")
     except sqlite3.OperationalError as error:
         connection.close()
         raise RunError(f"the database {path} cannot be opened: {error}", hint=_MEND) from error
