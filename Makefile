@@ -8,6 +8,8 @@ VENV ?= .venv
 JOBS ?= 3
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+# An editable installation leaves the package uncompiled, and an environment may keep Python from doing it.
+COMPILE = @$(BIN)/python -m compileall -q src
 RUN_STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 
@@ -62,8 +64,10 @@ $(BIN)/python:
 
 $(RUN_STAMP): pyproject.toml | $(BIN)/python
 	$(PIP) -e .
+	$(COMPILE)
 	@touch $@
 
 $(DEV_STAMP): pyproject.toml | $(BIN)/python
 	$(PIP) -e '.[dev]'
+	$(COMPILE)
 	@touch $@ $(RUN_STAMP)
