@@ -73,6 +73,7 @@ from elspeth.contracts.plugins import (
     SourcePosition,
     Transform,
     WrittenBatch,
+    bulk_of,
 )
 from elspeth.contracts.results import TransformResult
 from elspeth.contracts.rows import Fields, FieldType, Row, RowError
@@ -156,6 +157,7 @@ __all__ = [
     "UsageError",
     "Word",
     "WrittenBatch",
+    "bulk_of",
     "dollars",
     "iso_time",
 ]

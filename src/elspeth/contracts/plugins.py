@@ -30,6 +30,7 @@ __all__ = [
     "SourcePosition",
     "Transform",
     "WrittenBatch",
+    "bulk_of",
 ]
 
 
@@ -106,6 +107,17 @@ class BulkTransform(Transform, Protocol):
         through `process` one by one.
         """
         ...
+
+
+def bulk_of(transform: object) -> BulkTransform | None:
+    """The transform, if it takes many rows in one call.
+
+    None where a class has changed `process` and inherited `process_bulk`: the two would not do the same.
+    """
+    if not isinstance(transform, BulkTransform):
+        return None
+    owners = [kind for kind in type(transform).__mro__ if {"process", "process_bulk"} & vars(kind).keys()]
+    return transform if "process_bulk" in vars(owners[0]) else None
 
 
 class LineVerdict:

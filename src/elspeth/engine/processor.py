@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 
-from elspeth.contracts import BulkTransform, Clock, Context, Outcome, Row, RowError, RunError, TransformResult
+from elspeth.contracts import Clock, Context, Outcome, Row, RowError, RunError, TransformResult, bulk_of
 from elspeth.core.calls import NetworkGuard
 from elspeth.core.canonical import NotEncodableError, sha256_each
 from elspeth.core.expressions import ExpressionFailure
@@ -120,7 +120,7 @@ class Processor:
         self._plan = plan
         self._find = find
         self._contexts = {step.number: context_of(step) for step in plan.steps.values()}
-        self._bulk = {s.number: s.transform for s in plan.steps.values() if isinstance(s.transform, BulkTransform)}
+        self._bulk = {step.number: bulk_of(step.transform) for step in plan.steps.values()}
         self._screen = screen
         self._guard = guard
         self._clock = clock
@@ -165,7 +165,7 @@ class Processor:
         if step.transform is None:
             raise RuntimeError("a transform step has a transform")
         started_at = self._clock.now_us()
-        bulk = self._bulk.get(step.number)
+        bulk = self._bulk[step.number]
         rows = None if bulk is None else bulk.process_bulk([token.row for token in tokens])
         if rows is not None:
             self._advance(sweep, pending, step, tokens, rows, failures=[], started_at=started_at)

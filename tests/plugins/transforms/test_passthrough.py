@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from pydantic import ValidationError
 
-from elspeth.contracts import Fields
+from elspeth.contracts import Context, Fields, Row, TransformResult, bulk_of
 from elspeth.core.config.options import OptionsContext, parse_options
 from elspeth.plugins.transforms.passthrough import PassthroughOptions, PassthroughTransform
 from elspeth.testing import FakeContext
@@ -22,3 +24,29 @@ def test_rows_and_fields_pass_as_they_are() -> None:
 def test_it_has_no_options() -> None:
     with pytest.raises(ValidationError):
         parse_options(PassthroughOptions, {"a": 1}, OptionsContext())
+
+
+class Counting(PassthroughTransform):
+    """What somebody makes of it who knows nothing of many rows at once."""
+
+    def process(self, row: Row, ctx: Context) -> TransformResult:
+        return super().process(row | {"seen": True}, ctx)
+
+
+class CountingMany(Counting):
+    def process_bulk(self, rows: Sequence[Row]) -> Sequence[Row]:
+        return [row | {"seen": True} for row in rows]
+
+
+class Renamed(CountingMany):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("kind", "takes_many"), [(PassthroughTransform, True), (Counting, False), (CountingMany, True), (Renamed, True)]
+)
+def test_many_rows_at_once_go_only_to_who_knows_of_them(kind: type[PassthroughTransform], takes_many: bool) -> None:
+    transform = kind(PassthroughOptions())
+
+    assert (bulk_of(transform) is transform) == takes_many
+    assert bulk_of(object()) is None

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from elspeth.contracts import BulkTransform, Clock
+from elspeth.contracts import Clock, bulk_of
 from elspeth.core.calls import NetworkGuard
 from elspeth.core.canonical import RowCodec
 from elspeth.core.landscape import LandscapeReader, RunHeader
@@ -229,7 +229,7 @@ class Replayer:
 
 def _guarded(step: Step) -> Step:
     """The step; a transform that asks for what was never answered ends its row and no more."""
-    if step.transform is None or isinstance(step.transform, BulkTransform):  # without a context it asks for nothing
+    if step.transform is None or bulk_of(step.transform) is not None:  # without a context it asks for nothing
         return step
     return dataclasses.replace(step, transform=ReplayedTransform(step.transform))
 
