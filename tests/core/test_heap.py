@@ -46,3 +46,10 @@ def test_somebody_elses_freeze_stays() -> None:
     with frozen_heap():
         pass
     assert gc.get_freeze_count() == before > 0
+
+
+def test_the_thresholds_come_back() -> None:
+    before = gc.get_threshold()
+    with frozen_heap():
+        assert gc.get_threshold() > before
+    assert gc.get_threshold() == before

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from elspeth import __version__
-from elspeth.app.collector import looking_rarely
 from elspeth.app.composition import PRICE_HINT, Beginning, build_plan, needs_simulator, secrets_of
 from elspeth.app.recorded import fields_json, recorded_beginning, recorded_pipeline
 from elspeth.app.reusing import runs_to_reuse
@@ -256,7 +255,6 @@ class _Work:
 
     def _orchestrate(self, first: Plan | None) -> Mapping[str, Any]:
         with ExitStack() as stack:
-            stack.enter_context(looking_rarely())
             recorder = self._recorder()
             stack.callback(recorder.journal.close)
             if first is not None:

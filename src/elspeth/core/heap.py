@@ -2,7 +2,9 @@
 
 A run makes records by the million, and few of them live long. Every so often the collector
 goes through all that has lived long: the modules, the pipeline, the compiled templates. What
-is there when the work begins is therefore set aside until it ends.
+is there when the work begins is therefore set aside until it ends. And by default it looks
+several times in each micro-batch, whose rows, tokens and results are alive and hold no cycle,
+a tenth of a run's time for nothing; what is thrown away goes by its reference count all the same.
 """
 
 from __future__ import annotations
@@ -13,15 +15,22 @@ from contextlib import contextmanager
 
 __all__ = ["frozen_heap"]
 
+_THRESHOLDS = (20_000, 20, 50)
+
 
 @contextmanager
 def frozen_heap() -> Iterator[None]:
-    """Within the block the collector passes over what was there before; somebody else's freeze is left alone."""
-    if gc.get_freeze_count() > 0:
-        yield
-        return
-    gc.freeze()
+    """Within the block the collector passes over what was there before, and looks rarely.
+
+    Afterwards it is as it was, for whoever called us; somebody else's freeze is left alone.
+    """
+    thresholds, is_ours = gc.get_threshold(), gc.get_freeze_count() == 0
+    if is_ours:
+        gc.freeze()
+    gc.set_threshold(*_THRESHOLDS)
     try:
         yield
     finally:
-        gc.unfreeze()
+        gc.set_threshold(*thresholds)
+        if is_ours:
+            gc.unfreeze()

@@ -168,6 +168,7 @@ class Processor:
         bulk = self._bulk[step.number]
         rows = None if bulk is None else bulk.process_bulk([token.row for token in tokens])
         if rows is not None:
+            self._guard.check()
             self._advance(sweep, pending, step, tokens, rows, failures=[], started_at=started_at)
             return
         context = self._contexts[step.number]
