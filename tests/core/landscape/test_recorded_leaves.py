@@ -80,7 +80,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @settings(max_examples=40, deadline=None)
 @given(commits=st.lists(st.lists(ENTRIES, max_size=25), min_size=1, max_size=4))
 def test_any_journal_has_the_same_leaves_in_its_tables(folder: Path, commits: list[list[tuple[str, Any, Any]]]) -> None:
-    trail = Trail(folder / f"{next(NUMBERS)}.db")  # of its own: all runs have one time, and ids would meet
+    own = folder / str(next(NUMBERS))  # all runs have one time, and ids would meet, in the database and in its seals
+    own.mkdir()
+    trail = Trail(own / "audit.db")
     try:
         run = trail.new_run()
         recorder = trail.recorder(run)
