@@ -6,6 +6,7 @@ import filecmp
 import shutil
 from pathlib import Path
 
+from tests.bench.tickets import SOURCE
 from tests.bench.usage import Usage, expect
 from tests.bench.workshop import Workshop
 
@@ -13,12 +14,9 @@ __all__ = ["NAIVE", "OUTPUTS", "PLAIN", "RUN", "audit", "audited", "compare", "n
 
 RUN, PLAIN, NAIVE = "audit: elspeth run", "audit: plain script", "audit: naive recorder"
 OUTPUTS = ("urgent.csv", "normal.csv")
-PIPELINE = """\
-name: audit
-source:
-  plugin: csv
-  options: {path: %s}
-  schema: {id: int, amount: float, priority: int}
+PIPELINE = (
+    f"name: audit\n{SOURCE}"
+    + """\
 steps:
   - {name: tidy, plugin: field_mapper, options: {rename: {subject: title}}}
   - {name: label, plugin: field_mapper, options: {constants: {source: crm}}}
@@ -28,37 +26,31 @@ sinks:
   urgent: {plugin: csv, options: {path: out/urgent.csv}}
 output: normal
 """
+)
 
 
 def audit(workshop: Workshop, rows: int) -> Usage:
     """One more run, whose outputs must equal the plain script's to the byte. The first one is kept."""
-    usages = []
 
-    def make(folder: Path) -> None:
+    def make(folder: Path) -> Usage:
         write_pipeline(workshop, rows, folder)
-        usages.append(workshop.elspeth(RUN, rows, folder, "run", "pipeline.yaml"))
+        usage = workshop.elspeth(RUN, rows, folder, "run", "pipeline.yaml")
         compare(folder / "out", _plain_outputs(workshop, rows))
+        return usage
 
-    workshop.prepared(f"audit-{rows}", make)
-    if not usages:
-        folder = workshop.folder / "again"
-        folder.mkdir()
-        make(folder)
-        shutil.rmtree(folder)
-    return usages[0]
+    return workshop.kept_once(f"audit-{rows}", make)
 
 
 def audited(workshop: Workshop, rows: int) -> Path:
     """The folder of a complete run."""
-    name = f"audit-{rows}"
     if not workshop.found(RUN, rows):
         audit(workshop, rows)
-    return workshop.folder / name
+    return workshop.folder / f"audit-{rows}"
 
 
 def write_pipeline(workshop: Workshop, rows: int, folder: Path) -> None:
     """The pipeline's file."""
-    (folder / "pipeline.yaml").write_text(PIPELINE % workshop.source(rows))
+    (folder / "pipeline.yaml").write_text(PIPELINE % {"source": workshop.source(rows)})
 
 
 def plain(workshop: Workshop, rows: int) -> Usage:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.bench.tickets import SOURCE
 from tests.bench.usage import Usage, expect
 from tests.bench.workshop import Workshop
 
@@ -17,12 +18,9 @@ __all__ = ["PLAIN", "RUN", "batch", "batched", "plain", "simulator"]
 
 RUN, PLAIN = "batch: elspeth run", "batch: plain script"
 POLL_INTERVAL_S = 0.5
-PIPELINE = """\
-name: batch
-source:
-  plugin: csv
-  options: {path: %(source)s}
-  schema: {id: int, amount: float, priority: int}
+PIPELINE = (
+    f"name: batch\n{SOURCE}"
+    + """\
 steps:
   - name: ask
     plugin: openai_batch_llm
@@ -43,6 +41,7 @@ sinks:
   answers: {plugin: jsonl, options: {path: answers.jsonl}}
 output: answers
 """
+)
 
 
 @contextmanager
@@ -72,23 +71,17 @@ def simulator(folder: Path) -> Iterator[str]:
 
 def batch(workshop: Workshop, rows: int) -> Usage:
     """One more run; every row must have its answer. The first one is kept."""
-    usages = []
 
-    def make(folder: Path) -> None:
+    def make(folder: Path) -> Usage:
         with simulator(folder) as url:
             values = {"source": workshop.source(rows), "url": url, "poll_interval_s": POLL_INTERVAL_S}
             (folder / "pipeline.yaml").write_text(PIPELINE % values)
-            usages.append(workshop.elspeth(RUN, rows, folder, "run", "pipeline.yaml"))
+            usage = workshop.elspeth(RUN, rows, folder, "run", "pipeline.yaml")
         with (folder / "answers.jsonl").open() as answers:
             expect(sum(1 for _ in answers) == rows, f"{folder / 'answers.jsonl'} has not {rows} lines")
+        return usage
 
-    workshop.prepared(f"batch-{rows}", make)
-    if not usages:
-        folder = workshop.folder / "again"
-        folder.mkdir()
-        make(folder)
-        shutil.rmtree(folder)
-    return usages[0]
+    return workshop.kept_once(f"batch-{rows}", make)
 
 
 def batched(workshop: Workshop, rows: int) -> Path:

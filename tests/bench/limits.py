@@ -13,6 +13,7 @@ from tests.bench.figures import FLAT_WITHIN, Spread, Table
 __all__ = ["LIMITS", "Limit", "judged"]
 
 FEW, MODERATE, MANY = 10_000, 100_000, 1_000_000
+CASES = ("audit", "batch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +44,19 @@ def _flat(figure: str) -> Limit:
     )
 
 
+def _of_plain(what: str, figure: str, rows: int, *, at_least: float) -> Limit:
+    return Limit(what=f"audit: {what}, at {rows:,}", figure=f"audit {figure} {rows}", at_least=at_least)
+
+
+def _large(what: str, figure: str, *, at_most: float) -> Limit:
+    return Limit(what=f"{what} at {MANY:,}", figure=f"{figure} {MANY}", at_most=at_most, shown="{:.0f}")
+
+
 LIMITS = (
-    Limit(what="audit: rows/s, of a plain script's, at 100,000", figure=f"audit speed {MODERATE}", at_least=0.5),
-    Limit(what="audit: rows/s, of a plain script's, at 1,000,000", figure=f"audit speed {MANY}", at_least=0.6),
-    Limit(what="audit: CPU, a plain script's over ours, at 100,000", figure=f"audit cpu {MODERATE}", at_least=0.45),
-    Limit(what="audit: CPU, a plain script's over ours, at 1,000,000", figure=f"audit cpu {MANY}", at_least=0.45),
+    _of_plain("rows/s, of a plain script's", "speed", MODERATE, at_least=0.5),
+    _of_plain("rows/s, of a plain script's", "speed", MANY, at_least=0.6),
+    _of_plain("CPU, a plain script's over ours", "cpu", MODERATE, at_least=0.45),
+    _of_plain("CPU, a plain script's over ours", "cpu", MANY, at_least=0.45),
     Limit(
         what="audit: times as fast as a naive recorder on SQLite's defaults, at 1,000,000",
         figure=f"naive delete {MANY}",
@@ -56,34 +65,14 @@ LIMITS = (
     ),
     Limit(what="batch: CPU, times a plain script's, at 100,000", figure=f"batch cpu {MODERATE}", at_most=1.5),
     Limit(what="batch: the same, as aimed at", figure=f"batch cpu {MODERATE}", at_most=1.3),
-    Limit(what="batch: MB at 1,000,000", figure=f"batch memory {MANY}", at_most=300, shown="{:.0f}"),
-    Limit(what="explain in process, audit, ms at 1,000,000", figure=f"explain audit ms {MANY}", at_most=1),
-    Limit(what="explain in process, batch, ms at 1,000,000", figure=f"explain batch ms {MANY}", at_most=1),
-    Limit(
-        what="explain as a command, audit, ms at 1,000,000",
-        figure=f"explain audit command ms {MANY}",
-        at_most=400,
-        shown="{:.0f}",
+    _large("batch: MB", "batch memory", at_most=300),
+    *(
+        Limit(what=f"explain in process, {case}, ms at 1,000,000", figure=f"explain {case} ms {MANY}", at_most=1)
+        for case in CASES
     ),
-    Limit(
-        what="explain as a command, batch, ms at 1,000,000",
-        figure=f"explain batch command ms {MANY}",
-        at_most=400,
-        shown="{:.0f}",
-    ),
+    *(_large(f"explain as a command, {case}, ms", f"explain {case} command ms", at_most=400) for case in CASES),
     Limit(what="elspeth --help, s", figure="help s", at_most=0.3, shown="{:.3f}"),
-    Limit(
-        what="bytes of database a row, audit, at 1,000,000",
-        figure=f"audit database bytes {MANY}",
-        at_most=300,
-        shown="{:.0f}",
-    ),
-    Limit(
-        what="bytes of database a row, batch, at 1,000,000",
-        figure=f"batch database bytes {MANY}",
-        at_most=300,
-        shown="{:.0f}",
-    ),
+    *(_large(f"bytes of database a row, {case},", f"{case} database bytes", at_most=300) for case in CASES),
     _flat("audit: elspeth run, µs of CPU a row"),
     _flat("audit: verify, µs of CPU a row"),
     _flat("audit: replay, µs of CPU a row"),

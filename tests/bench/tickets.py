@@ -6,8 +6,14 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["URGENT", "is_urgent", "write_tickets"]
+__all__ = ["SOURCE", "URGENT", "is_urgent", "write_tickets"]
 
+SOURCE = """\
+source:
+  plugin: csv
+  options: {path: %(source)s}
+  schema: {id: int, amount: float, priority: int}
+"""
 HEADER = "id,customer,region,subject,body,channel,amount,priority\n"
 URGENT = 3
 WORDS_IN_A_BODY = 29

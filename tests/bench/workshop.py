@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -89,6 +90,17 @@ class Workshop:
             make(folder)
             self._prepared[name] = folder
         return self._prepared[name]
+
+    def kept_once(self, name: str, make: Callable[[Path], Usage]) -> Usage:
+        """Makes a run once more. The first one is kept in the folder of that name, for cases that read it."""
+        usages: list[Usage] = []
+        self.prepared(name, lambda folder: usages.append(make(folder)))
+        if not usages:
+            folder = self.folder / "again"
+            folder.mkdir()
+            usages.append(make(folder))
+            shutil.rmtree(folder)
+        return usages[0]
 
     def source(self, rows: int) -> Path:
         """The tickets."""

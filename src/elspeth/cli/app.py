@@ -28,6 +28,7 @@ from elspeth.cli import (
 )
 from elspeth.cli.output import print_error
 from elspeth.contracts import ElspethError
+from elspeth.core.heap import RARELY
 
 __all__ = ["build_app", "main", "narrow"]
 
@@ -79,7 +80,7 @@ def narrow(app: typer.Typer, word: str) -> None:
 
 def main() -> None:
     """Runs the command line and exits with its code."""
-    gc.set_threshold(50_000, 20, 100)  # what is imported stays: to look for cycles in it again and again is idle
+    gc.set_threshold(*RARELY)
     app = build_app()
     narrow(app, sys.argv[1] if len(sys.argv) > 1 else "")
     try:

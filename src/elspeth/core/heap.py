@@ -13,9 +13,10 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["frozen_heap"]
+__all__ = ["RARELY", "frozen_heap"]
 
-_THRESHOLDS = (20_000, 20, 50)
+RARELY = (50_000, 20, 100)
+"""Thresholds of a collector that looks rarely: for a program that imports much and keeps it, and while rows go by."""
 
 
 @contextmanager
@@ -27,7 +28,7 @@ def frozen_heap() -> Iterator[None]:
     thresholds, is_ours = gc.get_threshold(), gc.get_freeze_count() == 0
     if is_ours:
         gc.freeze()
-    gc.set_threshold(*_THRESHOLDS)
+    gc.set_threshold(*RARELY)
     try:
         yield
     finally:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
-from operator import attrgetter
 from typing import Any
 
 from elspeth.contracts import (
@@ -54,7 +53,7 @@ from elspeth.engine.reuse import KnownAnswers
 from elspeth.engine.screen import RedactingScreen
 from elspeth.engine.selection import Selection
 from elspeth.engine.standstill import Standstill
-from elspeth.engine.tokens import Token
+from elspeth.engine.tokens import Token, by_index
 
 __all__ = ["Orchestrator", "Progress", "Terms", "Waiting"]
 
@@ -300,7 +299,7 @@ class Orchestrator:
         self._bad_rows += len(admitted.rejected)
         self._settle(sweep, admitted.tokens)
         if self._frontier.released == first and not self._batches.live:
-            arrivals.sort(key=attrgetter("index"))
+            arrivals.sort(key=by_index)
             self._frontier.write(arrivals, released=self._next_row)
         self._commit_if_due(len(batch.indexes) + len(batch.rejected))
 
@@ -318,7 +317,7 @@ class Orchestrator:
     def _settle_harvested(self, sweep: Sweep, tokens: Sequence[Token]) -> None:
         """The same for rows that come home. Those that are next go out; of the others the trail tells in their turn."""
         self._settle(sweep, tokens)
-        arrivals = sorted(sweep.arrivals, key=lambda arrival: arrival.index)
+        arrivals = sorted(sweep.arrivals, key=by_index)
         if arrivals:
             turn = self._frontier.taken(self._frontier.released, arrivals[-1].index + 1)
             due = [arrival for arrival, row in zip(arrivals, turn, strict=False) if arrival.index == row]

@@ -10,7 +10,6 @@ sees half a micro-batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 
 from elspeth.contracts import Clock, Context, Outcome, Row, RowError, RunError, TransformResult, bulk_of
@@ -22,12 +21,11 @@ from elspeth.engine.batch import custom_id
 from elspeth.engine.plan import Plan, Step
 from elspeth.engine.reuse import Taken
 from elspeth.engine.screen import Screen
-from elspeth.engine.tokens import Arrival, Token
+from elspeth.engine.tokens import Arrival, Token, by_index
 
 __all__ = ["Processor", "RowContext", "StateRecorder", "Sweep"]
 
 _Item = TypeVar("_Item")
-_by_index = attrgetter("index")
 
 
 class RowContext(Context, Protocol):
@@ -136,7 +134,7 @@ class Processor:
     def _run(self, sweep: Sweep, pending: dict[int, list[Token]]) -> None:
         while pending:
             number = min(pending)
-            waiting = sorted(pending.pop(number), key=_by_index)
+            waiting = sorted(pending.pop(number), key=by_index)
             step = self._plan.steps[number]
             if step.gate is not None:
                 self._gate(sweep, pending, step, waiting)
@@ -249,7 +247,7 @@ class Processor:
         sweep.passed(same, changed=False, **note)
         self._fail(sweep, step, failures, note)
         target, outcome = self._plan.end_at(step, "next")
-        passed = changed if not same else sorted(changed + same, key=_by_index)
+        passed = changed if not same else sorted(changed + same, key=by_index)
         self._move(sweep, pending, passed, target, outcome, step_no=None)
 
     def _gate(self, sweep: Sweep, pending: dict[int, list[Token]], step: Step, tokens: Sequence[Token]) -> None:

@@ -7,13 +7,14 @@ not look at, since nothing that they hold leads back to them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 
 from elspeth.contracts import Outcome, Row
 
-__all__ = ["Arrival", "Token"]
+__all__ = ["Arrival", "Token", "by_index"]
 
 
 class Token(msgspec.Struct, gc=False, eq=False):
@@ -53,3 +54,7 @@ class Arrival(msgspec.Struct, gc=False, eq=False):
     row: Row
     data: bytes
     error: Mapping[str, Any] | None = None
+
+
+by_index = attrgetter("index")
+"""Sorts tokens and arrivals into the order of the source."""

@@ -16,18 +16,16 @@ from pathlib import Path
 
 from tests.bench.batched import simulator
 from tests.bench.figures import Report, Table
+from tests.bench.tickets import SOURCE
 from tests.bench.trails import database_bytes, payload_bytes
 from tests.bench.workshop import Workshop
 
 OPEN_ROWS = 1_000
 BATCHES, LEAST_IN_A_BATCH = 20, 50
 PENDING, REFUSED = 75, 4
-PIPELINE = """\
-name: resume
-source:
-  plugin: csv
-  options: {path: %(source)s}
-  schema: {id: int, amount: float, priority: int}
+PIPELINE = (
+    f"name: resume\n{SOURCE}"
+    + """\
 steps:
 %(gate)s
   - name: ask
@@ -45,6 +43,7 @@ sinks:
   done: {plugin: jsonl, options: {path: out/done.jsonl}}
 output: done
 """
+)
 GATE = "  - {name: sort, gate: \"row['id'] < %d\", routes: {true: early, false: next}}"
 EARLY = "  early: {plugin: csv, options: {path: out/early.csv}}"
 

@@ -40,14 +40,14 @@ def _packed(rows: Sequence[int], lines: Sequence[int]) -> tuple[int, int, int, s
     return base_row, base_line, power, _numbers(distances)
 
 
-def _numbers(items: Sequence[int] | Sequence[tuple[int, ...]]) -> str:
-    """Whole numbers, or tuples of them, as a JSON array."""
+def _numbers(items: Sequence[int]) -> str:
+    """Whole numbers as a JSON array."""
     return msgspec.json.encode(items).decode()
 
 
-def _columns(numbers: Sequence[int]) -> tuple[bytes, int]:
-    """Numbers as decimal digits of one width, and that width: numbers too large to be packed together."""
-    width = len(str(max(numbers)))
+def _of_one_width(numbers: Sequence[int]) -> tuple[bytes, int]:
+    """Numbers as decimal digits of one width, and that width, so that SQLite can cut each out by its place."""
+    width = max(len(str(min(numbers))), len(str(max(numbers))))
     return (f"%0{width}d" * len(numbers) % tuple(numbers)).encode("ascii"), width
 
 
@@ -113,8 +113,8 @@ class _States:
 class StateBuffer:
     """Records for `node_states` without an error; those with one are inserted singly by the recorder.
 
-    Micro-batches differ in when they passed a node. So that they can go into one statement, the moments are a
-    table of digits, of two columns, from which each row takes its own.
+    Micro-batches differ in when they passed a node. So that they can go into one statement, each row takes its own
+    moment out of a column of digits.
     """
 
     _INSERT = """
@@ -122,9 +122,9 @@ class StateBuffer:
                                  output_hash, started_us, duration_us, error_json)
         SELECT ?1, ?2 + value / ?3, x'', ?4, ?5, ?6, ?7, ?8,
                CASE WHEN ?9 IS NULL THEN NULL ELSE substr(?9, key * 32 + 1, 32) END,
-               CAST(substr(?10, value % ?3 * 40 + 1, 20) AS INTEGER),
-               CAST(substr(?10, value % ?3 * 40 + 21, 20) AS INTEGER), NULL
-        FROM json_each(?11)"""
+               CAST(substr(?10, value % ?3 * ?11 + 1, ?11) AS INTEGER),
+               CAST(substr(?12, value % ?3 * ?13 + 1, ?13) AS INTEGER), NULL
+        FROM json_each(?14)"""
 
     def __init__(self) -> None:
         self._groups: dict[tuple[int, int, int, str | None, bool], _States] = {}
@@ -159,9 +159,10 @@ class StateBuffer:
             base_row, count = min(group.rows), len(group.moments)
             packed = [(row - base_row) * count + place for row, place in zip(group.rows, group.places, strict=True)]
             hashes = b"".join(group.hashes) if has_hash else None
-            moments = b"".join([b"%20d%20d" % moment for moment in group.moments])
+            started, took = zip(*group.moments, strict=True)
+            moments = (*_of_one_width(started), *_of_one_width(took))
             place = (run_no, base_row, count, node_no, attempt, commit_no)
-            connection.execute(self._INSERT, (*place, status, route, hashes, moments, _numbers(packed)))
+            connection.execute(self._INSERT, (*place, status, route, hashes, *moments, _numbers(packed)))
 
     def layers(self, failures: Sequence[tuple[int, int, int, str]]) -> list[Layer]:
         """What is hashed for each row; ``failures`` are the lines of single records: node, attempt, row, line."""
@@ -300,7 +301,7 @@ class MemberBuffer:
         for (batch_no, role, segment_no), lines in self._groups.items():
             base_row, base_position, power, packed = _packed(lines.rows, lines.positions)
             place = (run_no, base_row, power, batch_no, role, commit_no, segment_no, base_position)
-            sizes = (*_columns(lines.starts), *_columns(lines.lengths))
+            sizes = (*_of_one_width(lines.starts), *_of_one_width(lines.lengths))
             connection.execute(self._INSERT, (*place, *sizes, b"".join(lines.hashes), packed))
 
     def layers(self) -> list[Layer]:

@@ -38,7 +38,7 @@ from elspeth.engine.replay.screen import RecordedScreen
 from elspeth.engine.replay.stretch import Stretch, read_stretches
 from elspeth.engine.replay.taken import TakenAnswers
 from elspeth.engine.selection import Selection
-from elspeth.engine.tokens import Arrival
+from elspeth.engine.tokens import Arrival, by_index
 
 __all__ = ["Recorded", "ReplayedFile", "Replayer"]
 
@@ -185,7 +185,7 @@ class Replayer:
         arrivals += self._settle(sweep)
         arrivals += self._ask(sweep, asking, stretch)
         arrivals = [arrival for arrival in arrivals if not self._findings.has_ended(arrival.index)]
-        arrivals.sort(key=_by_index)
+        arrivals.sort(key=by_index)
         if self._pairing.is_edited:
             for arrival in arrivals:
                 self._comparer.compare_end(arrival)
@@ -232,7 +232,3 @@ def _guarded(step: Step) -> Step:
     if step.transform is None or bulk_of(step.transform) is not None:  # without a context it asks for nothing
         return step
     return dataclasses.replace(step, transform=ReplayedTransform(step.transform))
-
-
-def _by_index(arrival: Arrival) -> int:
-    return arrival.index
