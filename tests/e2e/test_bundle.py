@@ -37,9 +37,9 @@ def auditor(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in Path(sysconfig.get_paths()["purelib"]).iterdir():
         if NEEDED.fullmatch(path.name):
             (packages / path.name).symlink_to(path)
-    (packages / "sitecustomize.py").write_text(NO_NETWORK)
+    (packages / "no_network.py").write_text(NO_NETWORK)  # Debian's Python has a sitecustomize of its own
     site = next((folder / "venv" / "lib").glob("python*")) / "site-packages"
-    (site / "packages.pth").write_text(f"{packages}\n")
+    (site / "packages.pth").write_text(f"{packages}\nimport no_network\n")
     return folder / "venv" / "bin" / "python"
 
 
