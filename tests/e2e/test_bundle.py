@@ -174,8 +174,8 @@ def test_a_trail_that_was_changed_gives_no_bundle(small: SmallRun, tmp_path: Pat
     shutil.copytree(small.project.path(".elspeth"), tmp_path / "trail")
     database = tmp_path / "trail" / "audit.db"
     with closing(sqlite3.connect(database)) as connection, connection:
-        connection.execute("DROP TRIGGER node_states_no_update")
-        connection.execute("UPDATE node_states SET duration_us = 1 WHERE row_index = 4")
+        connection.execute("DROP TRIGGER passages_no_update")
+        connection.execute("UPDATE passages SET output_hashes = zeroblob(32) WHERE row_index = 4")
     done = small.project(
         "export", "--db", database, "--format", "bundle", "--rows", "4", "--to", tmp_path / "rows.zip", code=1
     )

@@ -353,15 +353,20 @@ def test_without_the_files_of_the_configuration_no_row_can_be_replayed(cold: Col
     assert [None] * 4 == [output["sha256"] for output in content["outputs"]]
 
 
+JOURNEY = "(commit_no, journey_no) IN (SELECT commit_no, journey_no FROM {} WHERE {})"
 TAMPERED = {
-    "UPDATE node_states SET route = 'true' WHERE route = 'false' AND row_index = 2": ("route", 2),
-    "UPDATE node_states SET output_hash = zeroblob(32) WHERE row_index = 4 AND node_no = 2": ("field", 4),
-    "DELETE FROM node_states WHERE row_index = 10 AND node_no = 3": ("record", 10),
+    f"UPDATE journeys SET route = 'true' WHERE route = 'false' AND {JOURNEY.format('passages', 'row_index = 2')}": (
+        "route",
+        2,
+    ),
+    "UPDATE passages SET output_hashes = zeroblob(32) WHERE row_index = 4 "
+    f"AND {JOURNEY.format('journeys', 'node_no = 2')}": ("field", 4),
+    f"DELETE FROM passages WHERE row_index = 10 AND {JOURNEY.format('journeys', 'node_no = 3')}": ("record", 10),
     "UPDATE outcomes SET reason = 'other' WHERE row_index = 9": ("outcome", 9),
     "DELETE FROM outcomes WHERE row_index = 8": ("record", 8),
     "DELETE FROM rows WHERE row_index = 5": ("record", 5),
     "DELETE FROM rows WHERE row_index = 12": ("record", 12),
-    "UPDATE node_states SET error_json = '{broken' WHERE row_index = 6 AND node_no = 2": ("error", 6),
+    "UPDATE passages SET error_json = '{broken' WHERE row_index = 6": ("error", 6),
     "UPDATE row_keys SET row_index = 99 WHERE row_index = 1": ("key", 1),
     "UPDATE batch_members SET line_hash = zeroblob(32) WHERE row_index = 0 AND role = 1": ("request", 0),
     "UPDATE batch_members SET start = start + 1 WHERE row_index = 10 AND role = 2": ("reply", 10),

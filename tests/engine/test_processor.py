@@ -34,6 +34,22 @@ def test_a_gate_sends_rows_by_label_by_default_and_on(bench: Project) -> None:
     assert routes_of(bench) == {0: "a", 1: "b", 2: "default", 3: "a"}
 
 
+def test_tokens_that_go_the_same_way_have_one_journey(bench: Project) -> None:
+    bench.rows([{"kind": kind} for kind in ("a", "b", "a", "z", "a")])
+    bench.pipeline(
+        "- {name: label, plugin: field_mapper, options: {constants: {source: crm}}}\n"
+        "- {name: sort, gate: \"row['kind']\", routes: {a: first, b: next}, on_error: failed}",
+        source="schema: {kind: str}",
+        sinks=["done", "first", "failed"],
+    )
+    assert bench.run().exit_code == 0
+    rows = bench.query("SELECT group_concat(row_index) FROM passages GROUP BY journey_no ORDER BY min(row_index)")
+    assert [("0,2,4",), ("1",), ("3",)] == rows
+    steps = "SELECT route FROM journeys j JOIN passages p USING (commit_no, journey_no) WHERE row_index = {}"
+    assert [(None,), ("a",)] == bench.query(f"{steps.format(0)} ORDER BY place")
+    assert [(None,), (None,)] == bench.query(f"{steps.format(3)} ORDER BY place")
+
+
 def test_a_value_without_a_route_and_a_gate_that_fails_go_to_on_error_with_the_reason(bench: Project) -> None:
     bench.rows([{"n": 1}, {"n": 0}, {"n": 5}])
     bench.pipeline(

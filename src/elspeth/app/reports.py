@@ -179,7 +179,7 @@ def _places(reader: LandscapeReader, digest: bytes) -> Iterator[Iterator[bytes]]
         yield Payloads(reader, reader.run_numbered(run_no)).chunks(ref, digest)
     for run_no, row_index, commit_no in reader.stream(
         "SELECT run_no, row_index, commit_no FROM rows WHERE data_hash = ?1 "
-        "UNION ALL SELECT run_no, row_index, commit_no FROM node_states WHERE output_hash = ?1",
+        "UNION ALL SELECT run_no, row_index, commit_no FROM passages WHERE instr(output_hashes, ?1)",
         digest,
     ):
         yield _row_version(reader, reader.run_numbered(run_no), row_index, (0, digest, commit_no))

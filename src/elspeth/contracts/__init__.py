@@ -77,6 +77,7 @@ from elspeth.contracts.plugins import (
 )
 from elspeth.contracts.results import TransformResult
 from elspeth.contracts.rows import Fields, FieldType, Row, RowError
+from elspeth.contracts.steps import NodeStep
 
 __all__ = [
     "AnswerLine",
@@ -117,6 +118,7 @@ __all__ = [
     "LineVerdict",
     "MissingTrailError",
     "NodeKind",
+    "NodeStep",
     "NotFoundError",
     "NotRecordedError",
     "NoteError",

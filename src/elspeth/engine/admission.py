@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import compress
 from typing import Any
 
-from elspeth.contracts import Outcome, RejectedRow, Row, RowError, SourceBatch
+from elspeth.contracts import NodeStep, Outcome, RejectedRow, Row, RowError, SourceBatch, StateStatus
 from elspeth.core.calls import Redactor
 from elspeth.core.canonical import NotEncodableError, RowCodec, compact_json, sha256_each
 from elspeth.core.landscape import LandscapeReader, LandscapeRecorder
@@ -133,7 +133,8 @@ class Admission:
         }
         if rejected.error.detail is not None:
             error["detail"] = self._redactor.redact_value(dict(rejected.error.detail))
-        self._recorder.add_failure(rejected.index, node_no=0, error=error, started_at=started_at, duration_us=0)
+        step = NodeStep(SOURCE_NODE, 0, StateStatus.FAILED, None, False, started_at, 0)
+        self._recorder.add_failed_passage(rejected.index, [step], [], error)
         return Arrival(
             rejected.index,
             Outcome.QUARANTINED,

@@ -9,10 +9,22 @@ sees half a micro-batch.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from elspeth.contracts import Clock, Context, Outcome, Row, RowError, RunError, TransformResult, bulk_of
+from elspeth.contracts import (
+    Clock,
+    Context,
+    NodeStep,
+    Outcome,
+    Row,
+    RowError,
+    RunError,
+    StateStatus,
+    TransformResult,
+    bulk_of,
+)
 from elspeth.core.calls import NetworkGuard
 from elspeth.core.canonical import NotEncodableError, sha256_each
 from elspeth.core.expressions import ExpressionFailure
@@ -35,33 +47,16 @@ class RowContext(Context, Protocol):
 
 
 class StateRecorder(Protocol):
-    """Takes what became of tokens at the nodes; the columns are those of ``node_states``."""
+    """Takes what became of tokens on their way through the nodes."""
 
-    def add_states(
-        self,
-        rows: Sequence[int],
-        *,
-        node_no: int,
-        hashes: Sequence[bytes] | None,
-        started_at: int,
-        duration_us: int,
-        route: str | None = None,
-        attempt: int = 0,
-    ) -> None:
-        """Tokens passed a node; ``hashes`` is None where the node left the rows as they were."""
+    def add_passages(self, rows: Sequence[int], steps: Sequence[NodeStep], hashes: Sequence[Sequence[bytes]]) -> None:
+        """Tokens went the same way; ``hashes`` has a column for each step that changed them."""
         ...
 
-    def add_failure(
-        self,
-        row: int,
-        *,
-        node_no: int,
-        error: Mapping[str, Any],
-        started_at: int,
-        duration_us: int,
-        attempt: int = 0,
+    def add_failed_passage(
+        self, row: int, steps: Sequence[NodeStep], hashes: Sequence[bytes], error: Mapping[str, Any]
     ) -> None:
-        """A token failed at a node."""
+        """A token failed at the last step."""
         ...
 
 
@@ -72,31 +67,59 @@ class Sweep:
         self.arrivals: list[Arrival] = []
         self.requests: dict[int, list[tuple[Token, bytes]]] = {}
         self.taken: list[tuple[int, int, Taken]] = []
-        self._states: list[dict[str, Any]] = []
-        self._failures: list[dict[str, Any]] = []
+        self._steps: defaultdict[int, list[NodeStep]] = defaultdict(list)
+        self._hashes: defaultdict[int, list[bytes]] = defaultdict(list)
+        self._errors: dict[int, Mapping[str, Any]] = {}
 
     @property
     def failure_count(self) -> int:
         """How many tokens failed."""
-        return len(self._failures)
+        return len(self._errors)
 
-    def passed(self, tokens: Sequence[Token], *, changed: bool, **columns: Any) -> None:
+    def passed(
+        self,
+        tokens: Sequence[Token],
+        *,
+        changed: bool,
+        node_no: int,
+        started_at: int,
+        duration_us: int,
+        route: str | None = None,
+        attempt: int = 0,
+    ) -> None:
         """Notes that tokens passed a node."""
-        if tokens:
-            rows = [token.index for token in tokens]
-            hashes = [token.sha256 for token in tokens] if changed else None
-            self._states.append({"rows": rows, "hashes": hashes, **columns})
+        step = NodeStep(node_no, attempt, StateStatus.COMPLETED, route, changed, started_at, duration_us)
+        for token in tokens:
+            self._steps[token.index].append(step)
+            if changed:
+                self._hashes[token.index].append(token.sha256)
 
-    def failed(self, token: Token, **columns: Any) -> None:
+    def failed(
+        self,
+        token: Token,
+        *,
+        error: Mapping[str, Any],
+        node_no: int,
+        started_at: int,
+        duration_us: int,
+        attempt: int = 0,
+    ) -> None:
         """Notes that a token failed at a node."""
-        self._failures.append({"row": token.index, **columns})
+        step = NodeStep(node_no, attempt, StateStatus.FAILED, None, False, started_at, duration_us)
+        self._steps[token.index].append(step)
+        self._errors[token.index] = error
 
     def record(self, recorder: StateRecorder) -> None:
-        """Hands the states over."""
-        for state in self._states:
-            recorder.add_states(**state)
-        for failure in self._failures:
-            recorder.add_failure(**failure)
+        """Hands over how the tokens went, those that went the same way at once."""
+        same: defaultdict[tuple[NodeStep, ...], list[int]] = defaultdict(list)
+        for row, steps in self._steps.items():
+            if row not in self._errors:
+                same[tuple(steps)].append(row)
+        for journey, rows in same.items():
+            hashes = zip(*[self._hashes[row] for row in rows], strict=True)
+            recorder.add_passages(rows, journey, list(hashes))
+        for row, error in self._errors.items():
+            recorder.add_failed_passage(row, self._steps[row], self._hashes[row], error)
 
 
 class Processor:
@@ -237,7 +260,7 @@ class Processor:
         for token, row, data, digest in zip(changed, values, versions, sha256_each(versions), strict=True):
             token.become(row, data, digest, number)
         duration_us = self._clock.now_us() - started_at
-        note = {
+        note: dict[str, Any] = {
             "node_no": number,
             "started_at": started_at,
             "duration_us": duration_us // max(len(changed) + len(same) + len(failures), 1),
@@ -270,7 +293,7 @@ class Processor:
                 continue
             routed.setdefault(label, []).append(token)
         duration_us = (self._clock.now_us() - started_at) // max(len(tokens), 1)
-        note = {"node_no": step.number, "started_at": started_at, "duration_us": duration_us}
+        note: dict[str, Any] = {"node_no": step.number, "started_at": started_at, "duration_us": duration_us}
         for label, group in routed.items():
             sweep.passed(group, changed=False, route=label, **note)
             target, outcome = self._plan.end_at(step, f"route:{label}")

@@ -17,7 +17,7 @@ from tests.engine.workbench import Project
 
 from elspeth.app.archive import encode_archive
 from elspeth.app.verification import verify_archive
-from elspeth.core.landscape.bundles import BY_BATCH, OF_ROWS, PAYLOAD_COLUMNS, WHOLE
+from elspeth.core.landscape.bundles import BY_BATCH, BY_JOURNEY, OF_ROWS, PAYLOAD_COLUMNS, WHOLE
 from elspeth.core.landscape.schema import SCHEMA_VERSION, table
 from elspeth.core.landscape.verify import Brought
 from elspeth.core.merkle import check_consistency, consistency_path, inclusion_path, leaf_hash, root_of
@@ -57,7 +57,7 @@ def test_it_imports_the_standard_library_and_cryptography_only() -> None:
 
 def test_its_tables_are_those_of_the_schema() -> None:
     """A change of the schema is a change of the script, and of its number."""
-    ours = {name: [c.name for c in table(name).hashed_columns] for name in (*OF_ROWS, *WHOLE, *BY_BATCH)}
+    ours = {name: [c.name for c in table(name).hashed_columns] for name in (*OF_ROWS, *BY_JOURNEY, *WHOLE, *BY_BATCH)}
     assert ours == script.COLUMNS
     assert SCHEMA_VERSION == script.AUDIT_FORMAT
     assert OF_ROWS == script.OF_ROWS

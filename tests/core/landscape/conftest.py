@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from elspeth.contracts import NodeStep, StateStatus
 from elspeth.core.landscape import (
     Journal,
     LandscapeReader,
@@ -24,6 +25,25 @@ from elspeth.core.landscape import (
 from elspeth.testing import FakeClock
 
 ROOT = Path(__file__).parents[3]
+
+
+def node_step(
+    node_no: int,
+    *,
+    status: StateStatus = StateStatus.COMPLETED,
+    attempt: int = 0,
+    route: str | None = None,
+    changed: bool = False,
+    started_at: int = 0,
+    duration_us: int = 1,
+) -> NodeStep:
+    """A step of tokens; what a test does not care about is left out."""
+    return NodeStep(node_no, attempt, status, route, changed, started_at, duration_us)
+
+
+def failed_step(node_no: int, **columns: Any) -> NodeStep:
+    """A step at which a token failed."""
+    return node_step(node_no, status=StateStatus.FAILED, **columns)
 
 
 @dataclass

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
+from operator import itemgetter
+from random import Random
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elspeth.core.landscape.buffers import LineColumns, MemberBuffer, OutcomeBuffer, RowBuffer, StateBuffer
+from elspeth.core.landscape.buffers import LineColumns, MemberBuffer, OutcomeBuffer, PassageBuffer, RowBuffer
 from elspeth.core.landscape.definition import create_statements
+from elspeth.core.landscape.views import view_statements
 
 ROWS = st.integers(0, 50) | st.integers(0, 2**31)
 LINES = st.integers(1, 50) | st.integers(1, 2**30)
 HASHES = st.binary(min_size=32, max_size=32)
 NODES = st.integers(0, 5)
+ROUTES = st.none() | st.sampled_from(["next", "true", "ja 'so'", "ü"])
 
 
 @contextmanager
 def database() -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(":memory:")
-    for statement in create_statements():
+    for statement in create_statements() + view_statements():
         connection.execute(statement)
     yield connection
     connection.close()
@@ -44,49 +50,43 @@ def test_rows(records: dict[int, tuple[int, bytes]], pieces: int) -> None:
     assert len(records) == len(buffer)
 
 
-GROUPS = st.lists(
+STEPS = st.tuples(NODES, st.integers(0, 2), st.integers(1, 3), ROUTES, st.integers(0, 2**40), st.integers(0, 2**31))
+PASSAGES = st.lists(
     st.tuples(
-        st.lists(HASHES, min_size=1, max_size=6),
-        NODES,
-        st.integers(0, 2),
-        st.integers(1, 3),
-        st.none() | st.sampled_from(["next", "true", "ja 'so'", "ü"]),
-        st.booleans(),
-        st.integers(0, 2),
-        st.integers(0, 2),
+        st.lists(ROWS, min_size=1, max_size=6, unique=True), st.lists(st.tuples(STEPS, st.booleans()), max_size=4)
     ),
-    max_size=8,
+    max_size=6,
 )
 
 
-@given(GROUPS)
-def test_states(groups: list[tuple[Any, ...]]) -> None:
-    buffer = StateBuffer()
-    expected, row = [], 0
-    for hashes, node, attempt, status, route, has_hash, started, took in groups:
-        rows = list(range(row, row + len(hashes)))[::-1]
-        row += len(hashes)
-        buffer.add(
-            rows,
-            node_no=node,
-            attempt=attempt,
-            status=status,
-            route=route,
-            hashes=hashes if has_hash else None,
-            started_us=started,
-            duration_us=took,
-        )
-        for index, sha in zip(rows, hashes, strict=True):
-            output = sha if has_hash else None
-            expected.append((1, index, b"", node, attempt, 2, status, route, output, started, took, None))
+@settings(deadline=None)
+@given(PASSAGES, st.randoms())
+def test_passages_and_their_journeys(groups: list[tuple[list[int], list[tuple[Any, bool]]]], random: Random) -> None:
+    """Any rows in any order, any journeys: what is inserted is what was added, and is read as states in one view."""
+    buffer = PassageBuffer()
+    passages, journeys, states = [], [], []
+    for number, (rows, steps) in enumerate(groups):
+        hashes = [[random.randbytes(32) for _ in rows] for _, is_changed in steps if is_changed]
+        numbers = count()
+        journey = [(*one[:4], next(numbers) if is_changed else None, *one[4:]) for one, is_changed in steps]
+        buffer.add(rows, journey, hashes)
+        journeys += [(1, 2, number, place, len(steps) - 1, *one) for place, one in enumerate(journey)]
+        for at, row in enumerate(rows):
+            own = [column[at] for column in hashes]
+            passages.append((1, row, b"", 2, number, b"".join(own) or None, None))
+            for node, attempt, status, route, hash_no, started, took in journey:
+                output = None if hash_no is None else own[hash_no]
+                states.append((1, row, b"", node, attempt, 2, status, route, output, started, took, None))
     with database() as connection:
         buffer.flush(connection, run_no=1, commit_no=2)
+        marks = ", ".join("?" * 12)
+        connection.executemany(f"INSERT INTO journeys VALUES ({marks})", buffer.journeys(run_no=1, commit_no=2))
 
-        assert (
-            sorted(expected, key=lambda record: record[1])
-            == connection.execute("SELECT * FROM node_states ORDER BY row_index").fetchall()
-        )
-    assert len(expected) == len(buffer)
+        found = connection.execute("SELECT * FROM passages ORDER BY row_index, journey_no").fetchall()
+        assert sorted(passages, key=itemgetter(1, 4)) == found
+        assert journeys == connection.execute("SELECT * FROM journeys ORDER BY journey_no, place").fetchall()
+        assert Counter(states) == Counter(connection.execute("SELECT * FROM node_states").fetchall())
+    assert len(passages) == len(buffer)
 
 
 @given(
@@ -133,6 +133,6 @@ def test_members(records: dict[tuple[int, int, int], tuple[int, int, int, int, b
 
 def test_empty_buffers_insert_nothing() -> None:
     with database() as connection:
-        for buffer in (RowBuffer(), StateBuffer(), OutcomeBuffer(), MemberBuffer()):
+        for buffer in (RowBuffer(), PassageBuffer(), OutcomeBuffer(), MemberBuffer()):
             buffer.flush(connection, run_no=1, commit_no=1)
         assert 0 == connection.total_changes

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from elspeth.contracts import TrailError
 from elspeth.core.landscape.bundles import (
     BY_BATCH,
+    BY_JOURNEY,
     OF_ROWS,
     WHOLE,
     BundleRecords,
@@ -20,6 +21,7 @@ from elspeth.core.landscape.bundles import (
     ProvenLeaf,
     decode_records,
     encode_records,
+    named_hashes,
     parse_line,
     payload_name,
 )
@@ -124,7 +126,8 @@ def test_another_audit_format_says_how_to_check_it() -> None:
 
 def test_records_are_read_by_the_columns_that_are_hashed() -> None:
     assert ("rows", {"row_index": 42, "line": 43, "data_hash": "00"}) == parse_line('["rows",42,43,"00"]')
-    assert [("rows", {"row_index": 42, "line": 43, "data_hash": "00"})] == list(PLAIN.records())
+    commit_no = PLAIN.leaves[0].commit_no
+    assert [("rows", {"row_index": 42, "line": 43, "data_hash": "00", "commit_no": commit_no})] == list(PLAIN.records())
     for line in ('["rows",42,43]', '["seals",1]', "[]", "{}", "7", "not JSON", "[" * 100_000, '[["rows"],1]'):
         with pytest.raises(TrailError, match="no such record"):
             parse_line(line)
@@ -132,12 +135,19 @@ def test_records_are_read_by_the_columns_that_are_hashed() -> None:
         list(replace(PLAIN, leaves=(replace(PLAIN.leaves[0], lines=("[1]",)),)).records())
 
 
-def test_a_table_is_of_rows_of_batches_whole_or_left_out() -> None:
+def test_a_table_is_of_rows_of_journeys_of_batches_whole_or_left_out() -> None:
     assert set(EVIDENCE) - {"run_events", "segments", "frames", "extents", "commits", "seals"} == {
         *OF_ROWS,
+        *BY_JOURNEY,
         *BY_BATCH,
         *WHOLE,
     }
+
+
+def test_a_column_names_no_hash_or_one_or_several() -> None:
+    one, other = "ab" * 32, "cd" * 32
+    for digits, hashes in ((None, []), (one, [one]), (one + other, [one, other])):
+        assert hashes == named_hashes({"output_hashes": digits}, "output_hashes")
 
 
 def test_a_payload_lies_under_its_hash() -> None:

@@ -20,7 +20,7 @@ def test_tokens_come_first_by_row_then_the_others_in_the_order_of_the_tables() -
     tokens = {
         "outcomes": [([2, 0], ["o2", "o0"])],
         "rows": [([0, 1], ["r0", "r1"])],
-        "node_states": [([1], ["s1a"]), ([1, 2], ["s1b", "s2"])],
+        "passages": [([1], ["s1a"]), ([1, 2], ["s1b", "s2"])],
     }
     tree = tree_of(tokens, {"commits": ["c"], "runs": ["run"], "nodes": ["n0", "n1"]}, nonce=NONCE)
     texts = ["r0o0", "r1s1as1b", "s2o2", "run", "n0", "n1", "c"]
@@ -32,7 +32,7 @@ def test_tokens_come_first_by_row_then_the_others_in_the_order_of_the_tables() -
         "runs": "run",
         "nodes": "n0n1",
         "rows": "r0r1",
-        "node_states": "s1as1bs2",
+        "passages": "s1as1bs2",
         "outcomes": "o0o2",
         "commits": "c",
     }
@@ -62,11 +62,11 @@ class TestSingleRecords:
         lines = ['["row_keys","a",7]\n["row_keys","b",7]\n', '["row_keys","c",5]\n']
         assert [([7, 5], lines)] == records.of_rows(table("row_keys"))
 
-    def test_states_come_with_what_their_layer_is_known_by(self) -> None:
-        state = (1, 7, b"", 3, 1, 0, 2, None, None, 5, 6, "{}")
-        records = SingleRecords({"node_states": [state]})
+    def test_passages_come_with_what_their_layer_is_known_by(self) -> None:
+        passage = (1, 7, b"", 0, 3, b"\x01\xff", "{}")
+        records = SingleRecords({"passages": [passage]})
 
-        assert [(3, 1, 7, '["node_states",7,"",3,1,2,null,null,5,6,"{}"]\n')] == records.of_states(table("node_states"))
+        assert [(3, 7, '["passages",7,"",3,"01ff","{}"]\n')] == records.of_passages(table("passages"))
 
 
 @given(st.data(), st.lists(st.integers(0, 9), unique=True, min_size=1))
@@ -77,7 +77,7 @@ def test_a_rows_lines_come_in_the_order_of_the_layers(data: st.DataObject, rows:
     ]
     found = {row: "".join(dict(zip(*layer, strict=True)).get(row, "") for layer in layers) for row in sorted(rows)}
     texts = [text for text in found.values() if text]
-    tree = tree_of({"node_states": layers}, {}, nonce=NONCE)
+    tree = tree_of({"passages": layers}, {}, nonce=NONCE)
 
     assert (len(texts), root_of(leaf_hashes(NONCE, texts))) == (tree.leaf_count, tree.root)
-    assert {"node_states": zlib.crc32("".join(texts).encode())} == json.loads(tree.table_checks_json)
+    assert {"passages": zlib.crc32("".join(texts).encode())} == json.loads(tree.table_checks_json)

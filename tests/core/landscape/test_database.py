@@ -59,7 +59,7 @@ def test_another_schema_version_is_refused(use: Callable[[Path], object], trail:
         connection.execute("PRAGMA user_version=99")
     connection.close()
 
-    with pytest.raises(TrailError, match="has schema version 99; this program reads version 4") as error:
+    with pytest.raises(TrailError, match="has schema version 99; this program reads version 5") as error:
         use(trail.database)
     assert "Use the version of elspeth that wrote it." == error.value.hint
 

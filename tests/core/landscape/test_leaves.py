@@ -28,9 +28,11 @@ def test_a_line_of_a_row() -> None:
 
 
 def test_a_line_with_text_and_nothing() -> None:
-    record = (1, 3, b"\x01\xff", 2, 0, 9, 1, 'a "b" ü', None, 5, 6, None)
+    passage = (1, 3, b"\x01\xff", 9, 2, None, 'a "b" ü')
+    step = (1, 9, 2, 0, 1, 4, 0, 1, "true", None, 5, 6)
 
-    assert '["node_states",3,"01ff",2,0,1,"a \\"b\\" ü",null,5,6,null]\n' == line_encoder(table("node_states"))(record)
+    assert '["passages",3,"01ff",2,null,"a \\"b\\" ü"]\n' == line_encoder(table("passages"))(passage)
+    assert '["journeys",2,0,1,4,0,1,"true",null,5,6]\n' == line_encoder(table("journeys"))(step)
 
 
 def test_what_is_computed_from_a_commit_is_not_part_of_its_leaf() -> None:

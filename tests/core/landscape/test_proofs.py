@@ -15,7 +15,7 @@ from tests.engine.workbench import Project
 from elspeth.contracts import MissingTrailError, PayloadClass, TrailError
 from elspeth.core.canonical import sha256
 from elspeth.core.landscape import LandscapeReader
-from elspeth.core.landscape.bundles import PAYLOAD_COLUMNS, parse_line
+from elspeth.core.landscape.bundles import PAYLOAD_COLUMNS, named_hashes, parse_line
 from elspeth.core.landscape.proofs import Proof, collect_proof
 from elspeth.core.landscape.proven_payloads import proven_payloads, purged_on_record
 
@@ -55,11 +55,17 @@ def change(project: Project, *statements: str) -> None:
 
 def test_all_that_is_recorded_about_the_rows_is_there_and_nothing_about_others(recorded: Project) -> None:
     found = list(collect(recorded, 0, REJECTED, REFUSED).records.records())
-    for table in ("rows", "row_keys", "node_states", "outcomes", "batch_members"):
+    for table in ("rows", "row_keys", "passages", "outcomes", "batch_members"):
         records = [record for name, record in found if name == table]
         ((count,),) = recorded.query(f"SELECT COUNT(*) FROM {table} WHERE row_index IN (0, {REJECTED}, {REFUSED})")
         assert count == len(records), table
         assert {record["row_index"] for record in records} <= {0, REJECTED, REFUSED}
+    named = {(record["commit_no"], record["journey_no"]) for name, record in found if name == "passages"}
+    steps = recorded.query("SELECT commit_no, journey_no, place FROM journeys")
+    assert named < {(commit_no, journey_no) for commit_no, journey_no, _ in steps}
+    assert {step for step in steps if step[:2] in named} == {
+        (record["commit_no"], record["journey_no"], record["place"]) for name, record in found if name == "journeys"
+    }
     batches = {record["batch_no"] for name, record in found if name == "batch_members"}
     assert batches < {number for (number,) in recorded.query("SELECT batch_no FROM batches")}
     listed = ", ".join(map(str, batches))
@@ -86,10 +92,10 @@ def test_only_the_blinding_of_its_own_leaves_is_in_it(recorded: Project) -> None
 def test_the_payloads_are_those_that_the_records_name(recorded: Project) -> None:
     proof = collect(recorded, 0, REJECTED, REFUSED)
     named = {
-        record[column]
+        digits
         for name, record in proof.records.records()
         for column in PAYLOAD_COLUMNS.get(name, (None, ()))[1]
-        if record[column] is not None
+        for digits in named_hashes(record, column)
     }
     found = payloads(recorded, 0, REJECTED, REFUSED)
     assert named == {sha256(data).hex() for data in found}
@@ -102,7 +108,8 @@ def test_the_payloads_are_those_that_the_records_name(recorded: Project) -> None
 @pytest.mark.parametrize(
     ("statement", "words"),
     [
-        ("UPDATE node_states SET duration_us = duration_us + 1 WHERE row_index = 1", "records are not those"),
+        ("UPDATE passages SET output_hashes = zeroblob(32) WHERE row_index = 1", "records are not those"),
+        ("UPDATE journeys SET duration_us = duration_us + 1 WHERE place = 1", "records are not those"),
         ("UPDATE rows SET line = 99 WHERE row_index = 0", "records are not those"),
         ("DELETE FROM outcomes WHERE row_index = 0", "records are not those"),
         ("UPDATE calls SET url = 'https://elsewhere' WHERE call_no = 0", "records are not those"),
@@ -190,5 +197,5 @@ def test_a_leaf_has_the_lines_of_its_token_in_order(recorded: Project) -> None:
     for leaf in collect(recorded, 0, 1, 2).records.leaves:
         assert all("\n" not in line for line in leaf.lines)
         names = [parse_line(line)[0] for line in leaf.lines]
-        assert 1 == len(leaf.lines) or set(names) <= {"rows", "row_keys", "node_states", "outcomes", "batch_members"}
+        assert 1 == len(leaf.lines) or set(names) <= {"rows", "row_keys", "passages", "outcomes", "batch_members"}
         assert [json.loads(line)[0] for line in leaf.lines] == names

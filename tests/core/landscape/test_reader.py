@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from tests.core.landscape.conftest import Trail
+from tests.core.landscape.conftest import Trail, failed_step, node_step
 
 from elspeth.contracts import BatchPhase, MissingTrailError, RunStatus, StateStatus, TrailError, UsageError
 from elspeth.core.canonical import sha256
@@ -169,13 +169,8 @@ def test_a_payload_that_is_gone_or_changed_is_found(trail: Trail, run: RunHeader
 def record_rows(recorder: LandscapeRecorder, first: int, last: int, *, size: int = 10) -> None:
     lines = [b"%d" % index + b"x" * size for index in range(first, last + 1)]
     recorder.add_rows(range(first, last + 1), range(first + 2, last + 3), [sha256(line) for line in lines])
-    recorder.add_states(
-        range(first, last + 1),
-        node_no=1,
-        hashes=[sha256(line + b"!") for line in lines],
-        started_at=0,
-        duration_us=1,
-    )
+    hashes = [sha256(line + b"!") for line in lines]
+    recorder.add_passages(range(first, last + 1), [node_step(1, changed=True)], [hashes])
     recorder.add_row_bytes(
         [version for line in lines for version in (line, line + b"!")], first_row=first, last_row=last
     )
@@ -225,15 +220,14 @@ def test_a_rejected_record_keeps_its_bytes(trail: Trail, run: RunHeader, recorde
     raw = b"bad,\n\xffrow"
     ref = recorder.add_rejected_bytes(raw)
     recorder.add_rows([0], [2], [ref.sha256])
-    recorder.add_failure(
-        0, node_no=0, error={"code": "c", "message": "m", "raw": {"ref": str(ref)}}, started_at=0, duration_us=0
-    )
+    error = {"code": "c", "message": "m", "raw": {"ref": str(ref)}}
+    recorder.add_failed_passage(0, [failed_step(0)], [], error)
     recorder.journal.commit_durably()
     rows = TrailRows(trail.reader(), run, Payloads(trail.reader(), run))
     (row,) = rows.fetch([0])
 
     assert (True, raw) == (row.is_rejected, rows.raw(row))
-    forge(trail, "UPDATE node_states SET error_json = '{}'")
+    forge(trail, "UPDATE passages SET error_json = '{}'")
     (row,) = TrailRows(trail.reader(), run, Payloads(trail.reader(), run)).fetch([0])
     with pytest.raises(TrailError, match="not a payload reference"):
         rows.raw(row)
@@ -243,7 +237,7 @@ def test_a_forged_state_names_its_place(trail: Trail, run: RunHeader, recorder: 
     record_rows(recorder, 0, 1)
     recorder.batches.add_event(1, "x", BatchPhase.OPEN)
     recorder.journal.commit_durably()
-    forge(trail, "UPDATE node_states SET status = 77 WHERE row_index = 1")
+    forge(trail, "UPDATE journeys SET status = 77")
 
-    with pytest.raises(TrailError, match="node_states 1/1: 77 is no StateStatus"):
+    with pytest.raises(TrailError, match="node_states 1/0: 77 is no StateStatus"):
         list(TrailRows(trail.reader(), run, Payloads(trail.reader(), run)).fetch([0, 1]))

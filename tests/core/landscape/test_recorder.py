@@ -7,7 +7,7 @@ import socket
 from typing import Any
 
 import pytest
-from tests.core.landscape.conftest import Trail
+from tests.core.landscape.conftest import Trail, failed_step, node_step
 
 from elspeth.contracts import (
     BatchPhase,
@@ -67,21 +67,57 @@ def test_rows_and_keys(trail: Trail, recorder: LandscapeRecorder) -> None:
     assert [(1, "k-1", 0, 1), (1, "ä", 0, 0)] == records(trail, "row_keys")
 
 
-def test_states_with_and_without_a_route_a_hash_or_an_error(trail: Trail, recorder: LandscapeRecorder) -> None:
-    recorder.add_states([0, 1], node_no=1, hashes=[A, B], started_at=START + 5, duration_us=7)
-    recorder.add_states([0], node_no=2, hashes=None, started_at=START + 6, duration_us=1, route="true")
-    recorder.add_failure(1, node_no=2, error={"code": "c", "message": "ü"}, started_at=START + 6, duration_us=1)
-    recorder.add_states([1], node_no=2, hashes=None, started_at=START + 9, duration_us=1, attempt=1)
+def test_passages_with_and_without_a_hash_a_route_or_an_error(trail: Trail, recorder: LandscapeRecorder) -> None:
+    tidy = node_step(1, changed=True, started_at=START + 5, duration_us=7)
+    label = node_step(2, changed=True, started_at=START + 6)
+    gate = node_step(3, route="true", started_at=START + 8)
+    recorder.add_passages([0, 2], [tidy, label, gate], [[A, B], [C, A]])
+    recorder.add_failed_passage(1, [tidy, failed_step(2, started_at=START + 6)], [B], {"code": "c", "message": "ü"})
+    recorder.add_passages([], [tidy], [[]])
+    recorder.add_passages([1], [node_step(2, attempt=1, started_at=START + 9)], [])
     recorder.journal.commit_durably()
 
     error = '{"code":"c","message":"ü"}'
     assert [
+        (1, 0, b"", 0, 0, A + C, None),
+        (1, 1, b"", 0, 1, B, error),
+        (1, 1, b"", 0, 2, None, None),
+        (1, 2, b"", 0, 0, B + A, None),
+    ] == records(trail, "passages")
+    assert [
+        (1, 0, 0, 0, 2, 1, 0, 1, None, 0, 5, 7),
+        (1, 0, 0, 1, 2, 2, 0, 1, None, 1, 6, 1),
+        (1, 0, 0, 2, 2, 3, 0, 1, "true", None, 8, 1),
+        (1, 0, 1, 0, 1, 1, 0, 1, None, 0, 5, 7),
+        (1, 0, 1, 1, 1, 2, 0, 2, None, None, 6, 1),
+        (1, 0, 2, 0, 0, 2, 1, 1, None, None, 9, 1),
+    ] == records(trail, "journeys")
+    assert [
         (1, 0, b"", 1, 0, 0, 1, None, A, 5, 7, None),
-        (1, 0, b"", 2, 0, 0, 1, "true", None, 6, 1, None),
+        (1, 0, b"", 2, 0, 0, 1, None, C, 6, 1, None),
+        (1, 0, b"", 3, 0, 0, 1, "true", None, 8, 1, None),
         (1, 1, b"", 1, 0, 0, 1, None, B, 5, 7, None),
         (1, 1, b"", 2, 0, 0, 2, None, None, 6, 1, error),
         (1, 1, b"", 2, 1, 0, 1, None, None, 9, 1, None),
-    ] == records(trail, "node_states")
+    ] == trail.query("SELECT * FROM node_states WHERE row_index < 2 ORDER BY row_index, node_no, attempt")
+
+
+def test_hashes_that_do_not_fit_the_steps_are_refused(recorder: LandscapeRecorder) -> None:
+    changed, same = node_step(1, changed=True), node_step(2)
+    with pytest.raises(ValueError, match="1 hashes do not fit"):
+        recorder.add_passages([0], [same], [[A]])
+    with pytest.raises(ValueError, match="0 hashes do not fit"):
+        recorder.add_failed_passage(0, [changed, failed_step(2)], [], {})
+    with pytest.raises(ValueError, match="shorter"):
+        recorder.add_passages([0, 1], [changed, changed], [[A, B], [C]])
+
+
+def test_journeys_are_numbered_anew_in_each_commit(trail: Trail, recorder: LandscapeRecorder) -> None:
+    for row in (0, 1):
+        recorder.add_passages([row], [node_step(1, started_at=START)], [])
+        recorder.journal.commit_durably()
+
+    assert [(0, 0), (1, 0)] == records(trail, "passages", "commit_no", "journey_no")
 
 
 def test_outcomes_with_and_without_a_sink(trail: Trail, recorder: LandscapeRecorder) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.core.landscape.conftest import Trail
+from tests.core.landscape.conftest import Trail, failed_step, node_step
 
 from elspeth.contracts import (
     BatchPhase,
@@ -21,6 +21,8 @@ from elspeth.core.landscape import LandscapeRecorder, RunHeader
 
 START = 1_704_067_200_000_000
 COLUMNS = {
+    "node_states": "run_no, row_index, path, node_no, attempt, commit_no, status, route, output_hash, started_us, "
+    "duration_us, error_json",
     "v_runs": "run_id, pipeline, status, started_at, ended_at, mode, grade",
     "v_rows": "run_id, row_index, line, data_hash, outcome",
     "v_states": "run_id, row_index, path, step, attempt, status, route, input_hash, output_hash, started_at, "
@@ -102,10 +104,10 @@ def test_runs(trail: Trail, run: RunHeader, recorder: LandscapeRecorder) -> None
 
 def test_states_derive_what_went_in_and_what_came_out(trail: Trail, recorder: LandscapeRecorder) -> None:
     recorder.add_rows([0, 1], [2, 3], [A, A])
-    recorder.add_states([0], node_no=1, hashes=[B], started_at=START + 7, duration_us=3)
-    recorder.add_states([0], node_no=2, hashes=None, started_at=START + 8, duration_us=3, route="true")
-    recorder.add_failure(1, node_no=1, error={"code": "x"}, started_at=START, duration_us=1)
-    recorder.add_states([1], node_no=1, hashes=[C], started_at=START, duration_us=1, attempt=1)
+    tidy = node_step(1, changed=True, started_at=START + 7, duration_us=3)
+    recorder.add_passages([0], [tidy, node_step(2, route="true", started_at=START + 8, duration_us=3)], [[B]])
+    recorder.add_failed_passage(1, [failed_step(1, started_at=START)], [], {"code": "x"})
+    recorder.add_passages([1], [node_step(1, attempt=1, changed=True, started_at=START)], [[C]])
     recorder.journal.commit_durably()
 
     assert [

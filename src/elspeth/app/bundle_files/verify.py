@@ -9,7 +9,8 @@
 4. records      the path of each leaf leads to the root of its commit; a leaf is the records' lines, behind 0x01 and
                 16 bytes of blinding, so that it says nothing about its neighbours
 5. payloads     what the records name by SHA-256 is here, or was purged on record; nothing else is here
-6. agreement    the records are of one run, and of the rows that the bundle is about
+6. agreement    the records are of one run, and of the rows that the bundle is about; a row's passage names a journey:
+                the steps that it has in common with others, whose records are all here
 
 Then it prints what the records say, and how strong its word is. Exit code 0: everything holds; 1: something does not.
 To read it: the six steps are the `check_` methods of `Bundle`, in this order; above them is what they compute with,
@@ -27,7 +28,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-AUDIT_FORMAT = 4
+AUDIT_FORMAT = 5
 COLUMNS = {
     line.split()[0]: line.split()[1:]
     for line in """\
@@ -38,7 +39,8 @@ nodes node_no name kind plugin expression fields_json price_json answers_from
 edges from_no label to_no
 rows row_index line data_hash
 row_keys key row_index
-node_states row_index path node_no attempt status route output_hash started_us duration_us error_json
+passages row_index path journey_no output_hashes error_json
+journeys journey_no place last_place node_no attempt status route hash_no started_us duration_us
 outcomes row_index path outcome step_no sink_no sink_line reason
 call_intents intent_no at operation method url node_no batch_no request_hash request_ref request_bytes
 calls call_no intent_no node_no batch_no row_index call_type operation method url status http_status started_at \
@@ -53,15 +55,15 @@ artifacts node_no path size hash records
 purges event_no at action class who why detail_json""".splitlines()
 }
 WORDS = {  # what the numbers of some columns mean
-    "node_states.status": "completed failed", "calls.status": "success error", "purges.class": "rows calls files",
+    "journeys.status": "completed failed", "calls.status": "success error", "purges.class": "rows calls files",
     "outcomes.outcome": "completed routed forked expanded coalesced consumed quarantined failed",
     "batch_members.role": "request output error", "reuses.role": "request output error",
     "purges.action": "held released purging purged",
     "batch_events.phase": "open sealed uploaded ready created ended harvested lost",
 }  # fmt: skip
-OF_ROWS = ("rows", "row_keys", "node_states", "outcomes", "batch_members", "reuses")
+OF_ROWS = ("rows", "row_keys", "passages", "outcomes", "batch_members", "reuses")
 NAMED = {  # the class of bytes that a purge takes away, and the columns that name payloads of it
-    "rows": ("rows", "data_hash"), "node_states": ("rows", "output_hash"), "run_files": ("files", "hash"),
+    "rows": ("rows", "data_hash"), "passages": ("rows", "output_hashes"), "run_files": ("files", "hash"),
     "batch_members": ("files", "line_hash"), "reuses": ("files", "request_hash", "reply_hash"),
 }  # fmt: skip
 NOTE = re.compile("((?:[^\n]+\n){3,})\n((?:\N{EM DASH} [^ \n]+ [^ \n]+\n)+)")
@@ -200,7 +202,7 @@ class Bundle:
 
     def __init__(self, files, keys, brought):
         self.files, self.brought_keys, self.brought = files, keys, brought
-        self.signer, self.anchor, self.proven = None, None, []
+        self.signer, self.anchor, self.proven, self.journeys = None, None, [], {}
 
     def check_files(self):
         need("records.json" in self.files, "records.json is missing")
@@ -283,7 +285,7 @@ class Bundle:
             for line in lines:
                 table, *values = json.loads(line)
                 need(len(COLUMNS.get(table, ())) == len(values), f"{where}: a bundle has no such record")
-                self.proven.append((table, dict(zip(COLUMNS[table], values))))
+                self.proven.append((table, dict(zip(COLUMNS[table], values), commit_no=commit)))
         need({commit for commit, _ in places} == set(self.commits), "a commit has no record here")
         return f"{len(places)} leaves, {len(self.proven)} records"
 
@@ -291,7 +293,7 @@ class Bundle:
         gone, named = self.purged(), set()
         for table, record in self.proven:
             kind, *columns = NAMED.get(table, (None,))
-            for name in [f"payloads/{record[column]}" for column in columns if record[column]]:
+            for name in [f"payloads/{one}" for column in columns for one in hashes(record[column])]:
                 named.add(name)
                 need(name in self.files or kind in gone, f"{name}: {table} names it, and it is missing")
         for name in sorted(name for name in self.files if name.startswith("payloads/")):
@@ -314,10 +316,25 @@ class Bundle:
              "there are records of other rows")  # fmt: skip
         for table, column in (("nodes", "node_no"), ("batches", "batch_no")):
             known = {record[column] for record in self.records(table)}
-            for user in ("node_states", "reuses", "batches", "batch_members", "batch_events", "call_intents", "calls"):
+            for user in ("journeys", "reuses", "batches", "batch_members", "batch_events", "call_intents", "calls"):
                 found = {record[column] for record in self.records(user) if record.get(column) is not None}
                 need(found <= known, f"{user}: a record names something in {table} that is not here")
+        self.check_journeys()
         return f"run {self.run['run_id']}, {len(rows)} rows"
+
+    def check_journeys(self):
+        for step in sorted(self.records("journeys"), key=lambda step: step["place"]):
+            self.journeys.setdefault((step["commit_no"], step["journey_no"]), []).append(step)
+        passages = self.records("passages")
+        named = {(passage["commit_no"], passage["journey_no"]) for passage in passages}
+        need(named == set(self.journeys), "the journeys are not those that the passages name")
+        for passage in passages:
+            steps = self.journeys[passage["commit_no"], passage["journey_no"]]
+            numbers = [step["hash_no"] for step in steps if step["hash_no"] is not None]
+            is_whole = [step["place"] for step in steps] == list(range(steps[0]["last_place"] + 1))
+            need(is_whole, f"row {passage['row_index']}: not all steps of its journey are here")
+            need(numbers == list(range(len(hashes(passage["output_hashes"])))),
+                 f"row {passage['row_index']}: its journey has another number of hashes")  # fmt: skip
 
     def records(self, table):
         return [record for name, record in self.proven if name == table]
@@ -333,26 +350,40 @@ def word(table, column, value):
     return words.split()[value - 1] if words and value is not None else value
 
 
+def hashes(digits):
+    """The hashes in a column: none, one, or several joined."""
+    return [digits[at : at + 64] for at in range(0, len(digits or ""), 64)]
+
+
 def shown(text):
     """Text that no terminal takes for a command."""
     plain = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
     return plain if len(plain) <= MOST_SHOWN else f"{plain[:MOST_SHOWN]} ... ({len(plain)} characters in all)"
 
 
+def told(bundle, table, record):
+    """A record, and the hashes that it names; behind a passage the steps of its journey, with the hash of each."""
+    named = [one for column in NAMED.get(table, (None,))[1:] for one in hashes(record[column])]
+    yield table, record, named if table != "passages" else []
+    if table == "passages":
+        for step in bundle.journeys[record["commit_no"], record["journey_no"]]:
+            yield "journeys", step, [] if step["hash_no"] is None else [named[step["hash_no"]]]
+
+
 def tell(bundle):
     """Prints what the proven records say: of each row, then of everything else."""
     by_row = {row: [] for row in [*bundle.content["rows"], None]}
     for table, record in bundle.proven:
-        by_row[record["row_index"] if table in OF_ROWS else None].append((table, record))
+        if table != "journeys":
+            by_row[record["row_index"] if table in OF_ROWS else None] += told(bundle, table, record)
     for row, records in by_row.items():
         print(f"\nrow {row}" if row is not None else "\nthe run, and the batches that these rows were in")
-        for table, record in records:
+        for table, record, named in records:
             values = {name: word(table, name, value) for name, value in record.items() if value not in (None, "")}
             print(f"  {table}: " + ", ".join(f"{name}={shown(str(value))}" for name, value in values.items()))
-            for column in NAMED.get(table, ())[1:] if table != "run_files" else ():
-                if record[column]:
-                    data = bundle.files.get(f"payloads/{record[column]}")
-                    print("    (purged)" if data is None else f"    {shown(data.decode(errors='backslashreplace'))}")
+            for one in named if table != "run_files" else ():
+                data = bundle.files.get(f"payloads/{one}")
+                print("    (purged)" if data is None else f"    {shown(data.decode(errors='backslashreplace'))}")
     if bundle.run["mode"] == "simulated" or any(
         r["is_simulated"] for t in ("calls", "reuses") for r in bundle.records(t)
     ):

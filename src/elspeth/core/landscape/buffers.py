@@ -16,12 +16,24 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from json.encoder import encode_basestring
+from operator import itemgetter
 from typing import NamedTuple
 
 import msgspec
 
-__all__ = ["Layer", "LineColumns", "MemberBuffer", "OutcomeBuffer", "OutcomeKind", "RowBuffer", "Slot", "StateBuffer"]
+__all__ = [
+    "JourneyStep",
+    "Layer",
+    "LineColumns",
+    "MemberBuffer",
+    "OutcomeBuffer",
+    "OutcomeKind",
+    "PassageBuffer",
+    "RowBuffer",
+    "Slot",
+]
 
 Layer = tuple[Sequence[int], Sequence[str]]
 """Rows, each once, and the lines of each, newline included."""
@@ -29,7 +41,11 @@ Layer = tuple[Sequence[int], Sequence[str]]
 OutcomeKind = tuple[int, int | None, int | None, str | None]
 """How a token ended: outcome, step, sink, reason."""
 
-_HASH_DIGITS = 64
+JourneyStep = tuple[int, int, int, str | None, int | None, int, int]
+"""A step of a journey: node, attempt, status, route, number of its hash, start after the run's opening, duration."""
+
+_HASH_BYTES = 32
+_HASH_DIGITS = 2 * _HASH_BYTES
 
 
 def _packed(rows: Sequence[int], lines: Sequence[int]) -> tuple[int, int, int, str]:
@@ -98,87 +114,76 @@ class RowBuffer:
         return [(self._rows, [f'["rows",{row},{line},"{digits}"]\n' for row, line, digits in columns])]
 
 
-class _States:
-    """States of one kind: the rows, the hashes if they have any, and for each row at which of the moments it was."""
+class _Part(NamedTuple):
+    """Tokens of one journey, and what it made of them: all hashes of a row, one after the other, row after row."""
 
-    __slots__ = ("hashes", "moments", "places", "rows")
-
-    def __init__(self) -> None:
-        self.rows: list[int] = []
-        self.hashes: list[bytes] = []
-        self.moments: list[tuple[int, int]] = []
-        self.places: list[int] = []
+    journey_no: int
+    rows: Sequence[int]
+    hashes: bytes
 
 
-class StateBuffer:
-    """Records for `node_states` without an error; those with one are inserted singly by the recorder.
+class PassageBuffer:
+    """Records for `passages` and their `journeys`; passages with an error are inserted singly by the recorder.
 
-    Micro-batches differ in when they passed a node. So that they can go into one statement, each row takes its own
-    moment out of a column of digits.
+    Journeys have numbers of their own in each commit. Passages with equally many hashes go into one statement,
+    each with the number of its journey.
     """
 
     _INSERT = """
-        INSERT INTO node_states (run_no, row_index, path, node_no, attempt, commit_no, status, route,
-                                 output_hash, started_us, duration_us, error_json)
-        SELECT ?1, ?2 + value / ?3, x'', ?4, ?5, ?6, ?7, ?8,
-               CASE WHEN ?9 IS NULL THEN NULL ELSE substr(?9, key * 32 + 1, 32) END,
-               CAST(substr(?10, value % ?3 * ?11 + 1, ?11) AS INTEGER),
-               CAST(substr(?12, value % ?3 * ?13 + 1, ?13) AS INTEGER), NULL
-        FROM json_each(?14)"""
+        INSERT INTO passages (run_no, row_index, path, commit_no, journey_no, output_hashes, error_json)
+        SELECT ?1, ?2 + value / ?3, x'', ?4, value % ?3, substr(?5, key * ?6 + 1, ?6), NULL
+        FROM json_each(?7)"""
 
     def __init__(self) -> None:
-        self._groups: dict[tuple[int, int, int, str | None, bool], _States] = {}
+        self._journeys: list[Sequence[JourneyStep]] = []
+        self._parts: defaultdict[int, list[_Part]] = defaultdict(list)
 
     def __len__(self) -> int:
-        return sum(len(group.rows) for group in self._groups.values())
+        return sum(len(part.rows) for parts in self._parts.values() for part in parts)
 
-    def add(
-        self,
-        rows: Sequence[int],
-        *,
-        node_no: int,
-        attempt: int,
-        status: int,
-        route: str | None,
-        hashes: Sequence[bytes] | None,
-        started_us: int,
-        duration_us: int,
-    ) -> None:
-        """Adds the states of rows that differ in nothing but the row and the hash."""
-        key = (node_no, attempt, status, route, hashes is not None)
-        group = self._groups.get(key) or self._groups.setdefault(key, _States())
-        group.rows.extend(rows)
-        group.places.extend([len(group.moments)] * len(rows))
-        group.moments.append((started_us, duration_us))
-        if hashes is not None:
-            group.hashes.extend(hashes)
+    def add_journey(self, steps: Sequence[JourneyStep]) -> int:
+        """Adds a journey and returns its number."""
+        self._journeys.append(steps)
+        return len(self._journeys) - 1
+
+    def add(self, rows: Sequence[int], steps: Sequence[JourneyStep], hashes: Sequence[Sequence[bytes]]) -> None:
+        """Adds the passages of rows that differ in nothing but their hashes, of which each column has one for a row."""
+        joined = b"".join(chain.from_iterable(zip(*hashes, strict=True)))
+        self._parts[len(hashes)].append(_Part(self.add_journey(steps), rows, joined))
+
+    def journeys(self, *, run_no: int, commit_no: int) -> list[tuple[int | str | None, ...]]:
+        """The records of the journeys, by key."""
+        return [
+            (run_no, commit_no, journey_no, place, len(steps) - 1, *step)
+            for journey_no, steps in enumerate(self._journeys)
+            for place, step in enumerate(steps)
+        ]
 
     def flush(self, connection: sqlite3.Connection, *, run_no: int, commit_no: int) -> None:
-        """Inserts everything, a statement a group."""
-        for (node_no, attempt, status, route, has_hash), group in self._groups.items():
-            base_row, count = min(group.rows), len(group.moments)
-            packed = [(row - base_row) * count + place for row, place in zip(group.rows, group.places, strict=True)]
-            hashes = b"".join(group.hashes) if has_hash else None
-            started, took = zip(*group.moments, strict=True)
-            moments = (*_of_one_width(started), *_of_one_width(took))
-            place = (run_no, base_row, count, node_no, attempt, commit_no)
-            connection.execute(self._INSERT, (*place, status, route, hashes, *moments, _numbers(packed)))
+        """Inserts the passages, a statement for each number of hashes."""
+        count = len(self._journeys)
+        for hash_count, parts in self._parts.items():
+            base_row = min(min(part.rows) for part in parts)
+            packed = [(row - base_row) * count + part.journey_no for part in parts for row in part.rows]
+            hashes = b"".join([part.hashes for part in parts]) if hash_count else None
+            place = (run_no, base_row, count, commit_no)
+            connection.execute(self._INSERT, (*place, hashes, hash_count * _HASH_BYTES, _numbers(packed)))
 
-    def layers(self, failures: Sequence[tuple[int, int, int, str]]) -> list[Layer]:
-        """What is hashed for each row; ``failures`` are the lines of single records: node, attempt, row, line."""
-        found = [(node_no, attempt, ([row], [line])) for node_no, attempt, row, line in failures]
-        for (node_no, attempt, status, route, has_hash), group in self._groups.items():
-            opening = f',"",{node_no},{attempt},{status},{_json(route)},'
-            moments = [f",{started_us},{duration_us},null]\n" for started_us, duration_us in group.moments]
-            endings = map(moments.__getitem__, group.places)
-            if has_hash:
-                columns = zip(group.rows, _digits(group.hashes), endings, strict=True)
-                lines = [f'["node_states",{row}{opening}"{digits}"{ending}' for row, digits, ending in columns]
-            else:
-                pairs = zip(group.rows, endings, strict=True)
-                lines = [f'["node_states",{row}{opening}null{ending}' for row, ending in pairs]
-            found.append((node_no, attempt, (group.rows, lines)))
-        return [layer for _, _, layer in sorted(found, key=lambda one: one[:2])]
+    def layers(self, failures: Sequence[tuple[int, int, str]]) -> list[Layer]:
+        """What is hashed for each row; ``failures`` are the lines of single records: journey, row, line."""
+        found: list[tuple[int, Layer]] = [(journey_no, ([row], [line])) for journey_no, row, line in failures]
+        for hash_count, parts in self._parts.items():
+            found += [(part.journey_no, (part.rows, _passage_lines(part, hash_count))) for part in parts]
+        return [layer for _, layer in sorted(found, key=itemgetter(0))]
+
+
+def _passage_lines(part: _Part, hash_count: int) -> list[str]:
+    opening = f',"",{part.journey_no},'
+    if not hash_count:
+        return [f'["passages",{row}{opening}null,null]\n' for row in part.rows]
+    digits, width = part.hashes.hex(), hash_count * _HASH_DIGITS
+    columns = zip(part.rows, range(0, len(digits), width), strict=True)
+    return [f'["passages",{row}{opening}"{digits[at : at + width]}",null]\n' for row, at in columns]
 
 
 class OutcomeBuffer:

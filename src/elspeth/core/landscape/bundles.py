@@ -22,6 +22,7 @@ from elspeth.core.landscape.schema import SCHEMA_VERSION, table
 
 __all__ = [
     "BY_BATCH",
+    "BY_JOURNEY",
     "CHECKPOINT",
     "KEY",
     "OF_ROWS",
@@ -37,6 +38,7 @@ __all__ = [
     "ProvenLeaf",
     "decode_records",
     "encode_records",
+    "named_hashes",
     "parse_line",
     "payload_name",
 ]
@@ -48,23 +50,28 @@ KEY: Final = "key.txt"
 RECORDS: Final = "records.json"
 PAYLOAD_FOLDER: Final = "payloads/"
 
-OF_ROWS: Final = ("rows", "row_keys", "node_states", "outcomes", "batch_members", "reuses")
+OF_ROWS: Final = ("rows", "row_keys", "passages", "outcomes", "batch_members", "reuses")
 WHOLE: Final = ("runs", "run_files", "nodes", "edges", "artifacts", "purges")
 """Tables that a bundle has all records of: what the run is, and what became of it."""
 BY_BATCH: Final = ("call_intents", "calls", "batches", "batch_events")
 """Tables of which it has the records of the batches that its rows were in."""
+BY_JOURNEY: Final = ("journeys",)
+"""Tables of which it has the records of the journeys that the passages of its rows name."""
 
 PAYLOAD_COLUMNS: Final[Mapping[str, tuple[PayloadClass, tuple[str, ...]]]] = {
     "rows": (PayloadClass.ROWS, ("data_hash",)),
-    "node_states": (PayloadClass.ROWS, ("output_hash",)),
+    "passages": (PayloadClass.ROWS, ("output_hashes",)),
     "batch_members": (PayloadClass.FILES, ("line_hash",)),
     "reuses": (PayloadClass.FILES, ("request_hash", "reply_hash")),
     "run_files": (PayloadClass.FILES, ("hash",)),
 }
 """The class in which the payloads of a bundle are kept, and the columns that name them, by table."""
 
-_NAMES: Final = {name: tuple(c.name for c in table(name).hashed_columns) for name in (*OF_ROWS, *WHOLE, *BY_BATCH)}
+_NAMES: Final = {
+    name: tuple(c.name for c in table(name).hashed_columns) for name in (*OF_ROWS, *BY_JOURNEY, *WHOLE, *BY_BATCH)
+}
 _HASH_BYTES: Final = 32
+_HASH_DIGITS: Final = 2 * _HASH_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,10 +118,14 @@ class BundleRecords:
     files: Mapping[str, bytes]
 
     def records(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Table and columns of every record, in order. Raises `TrailError` for one that a bundle does not have."""
+        """Table and columns of every record, in order, with the number of its commit.
+
+        Raises `TrailError` for one that a bundle does not have.
+        """
         for leaf in self.leaves:
             for line in leaf.lines:
-                yield parse_line(line)
+                name, record = parse_line(line)
+                yield name, {**record, "commit_no": leaf.commit_no}
 
 
 def parse_line(line: str) -> tuple[str, dict[str, Any]]:
@@ -125,6 +136,12 @@ def parse_line(line: str) -> tuple[str, dict[str, Any]]:
         return name, dict(zip(columns, values, strict=True))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise TrailError(f"a bundle has no such record: {line[:80]!r}") from error
+
+
+def named_hashes(record: Mapping[str, Any], column: str) -> list[str]:
+    """The hashes that stand in a column, as digits: none, one, or several of them joined."""
+    digits = record[column] or ""
+    return [digits[at : at + _HASH_DIGITS] for at in range(0, len(digits), _HASH_DIGITS)]
 
 
 def payload_name(digest: bytes | str) -> str:

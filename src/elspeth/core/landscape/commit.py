@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from elspeth.core.landscape.buffers import MemberBuffer, OutcomeBuffer, RowBuffer, StateBuffer
+from elspeth.core.landscape.buffers import MemberBuffer, OutcomeBuffer, PassageBuffer, RowBuffer
 from elspeth.core.landscape.commit_tree import CommitTree, SingleRecords, tree_of
 from elspeth.core.landscape.extents import PART_EXTENT, SEGMENT_EXTENT
 from elspeth.core.landscape.leaves import NONCE_BYTES
@@ -30,7 +30,7 @@ class Gathered:
     """What the next commit will write."""
 
     rows: RowBuffer = field(default_factory=RowBuffer)
-    states: StateBuffer = field(default_factory=StateBuffer)
+    passages: PassageBuffer = field(default_factory=PassageBuffer)
     outcomes: OutcomeBuffer = field(default_factory=OutcomeBuffer)
     members: MemberBuffer = field(default_factory=MemberBuffer)
     records: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
@@ -56,6 +56,7 @@ class Commit:
         synced = sync_segments(list(self.segments))
         parts = {number: part.sync() for number, part in self.parts.items()}
         self._add_files(synced, parts)
+        self.gathered.records["journeys"] = self.gathered.passages.journeys(run_no=self.run_no, commit_no=self.number)
         tree = self._tree(connection)
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -100,7 +101,7 @@ class Commit:
         single = SingleRecords(records)
         tokens = {entry.name: single.of_rows(entry) for entry in TABLES if entry.is_of_tokens and entry.name in records}
         tokens["rows"] = gathered.rows.layers()
-        tokens["node_states"] = gathered.states.layers(single.of_states(table("node_states")))
+        tokens["passages"] = gathered.passages.layers(single.of_passages(table("passages")))
         tokens["outcomes"] = gathered.outcomes.layers()
         tokens["batch_members"] = gathered.members.layers()
         others = {entry.name: single.of_others(entry) for entry in TABLES if not entry.is_of_tokens}
@@ -108,7 +109,7 @@ class Commit:
 
     def _insert(self, connection: sqlite3.Connection, tree: CommitTree) -> None:
         gathered = self.gathered
-        for buffer in (gathered.rows, gathered.states, gathered.outcomes, gathered.members):
+        for buffer in (gathered.rows, gathered.passages, gathered.outcomes, gathered.members):
             buffer.flush(connection, run_no=self.run_no, commit_no=self.number)
         commit = (
             self.run_no,

@@ -54,10 +54,10 @@ class SingleRecords:
             found[row] = found.get(row, "") + line
         return [(list(found), list(found.values()))]
 
-    def of_states(self, entry: Table) -> list[tuple[int, int, int, str]]:
-        """Node, attempt, row and line of each state that was recorded by itself."""
-        node_at, attempt_at, row_at = (entry.column_names.index(c) for c in ("node_no", "attempt", "row_index"))
-        return [(record[node_at], record[attempt_at], record[row_at], line) for record, line in self._keyed(entry)]
+    def of_passages(self, entry: Table) -> list[tuple[int, int, str]]:
+        """Journey, row and line of each passage that was recorded by itself."""
+        journey_at, row_at = (entry.column_names.index(name) for name in ("journey_no", "row_index"))
+        return [(record[journey_at], record[row_at], line) for record, line in self._keyed(entry)]
 
     def _keyed(self, entry: Table) -> list[tuple[Sequence[Any], str]]:
         records = self._records.get(entry.name, ())

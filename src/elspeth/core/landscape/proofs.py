@@ -17,6 +17,7 @@ from typing import Any
 from elspeth.contracts import MissingTrailError, NoteError, TrailError
 from elspeth.core.landscape.bundles import (
     BY_BATCH,
+    BY_JOURNEY,
     OF_ROWS,
     WHOLE,
     BundleRecords,
@@ -95,29 +96,30 @@ class _Seal:
 
 
 class _Selection:
-    """Which leaves belong to a bundle: those of its rows, of their batches, and what the run is."""
+    """Which leaves belong to a bundle: those of its rows, of their journeys and batches, and what the run is."""
 
     def __init__(self, reader: LandscapeReader, run: RunHeader, rows: Sequence[int]) -> None:
         self._reader = reader
         self._run = run
         self._rows = frozenset(rows)
         self._row_list = json.dumps(sorted(rows))
-        self._batches = frozenset(self._column("batch_no", "batch_members", *self._of_rows))
+        self._batches = frozenset(self._values("batch_no", "batch_members", *self._of_rows))
+        self._journeys = frozenset(self._columns("commit_no, journey_no", "passages", *self._of_rows))
 
     @property
     def _of_rows(self) -> tuple[str, str]:
         return _ROWS, self._row_list
 
     def commits(self) -> set[int]:
-        """The commits that wrote something of it; the run's own record belongs to the first."""
+        """The commits that wrote something of it: the run's own record is of the first, a journey of its passages'."""
         found = {0}
         for name in (*OF_ROWS, "calls"):
-            found.update(self._column("commit_no", name, *self._of_rows))
+            found.update(self._values("commit_no", name, *self._of_rows))
         for name in BY_BATCH:
-            found.update(self._column("commit_no", name, _BATCHES, json.dumps(sorted(self._batches))))
+            found.update(self._values("commit_no", name, _BATCHES, json.dumps(sorted(self._batches))))
         for name in WHOLE:
             if name != "runs":
-                found.update(self._column("commit_no", name))
+                found.update(self._values("commit_no", name))
         return found
 
     def has(self, leaf: Leaf) -> bool:
@@ -125,14 +127,19 @@ class _Selection:
         if leaf.is_token:
             return leaf.key[0] in self._rows
         ((name, line),) = leaf.lines
-        if name not in BY_BATCH:
+        if name not in (*BY_BATCH, *BY_JOURNEY):
             return name in WHOLE
         _, record = parse_line(line)
+        if name in BY_JOURNEY:
+            return (leaf.commit_no, record["journey_no"]) in self._journeys
         return record["batch_no"] in self._batches or record.get("row_index") in self._rows
 
-    def _column(self, column: str, name: str, condition: str = "", *parameters: str) -> Iterator[Any]:
-        sql = f"SELECT DISTINCT {column} FROM {name} WHERE run_no = ? {condition}"
-        return (value for (value,) in self._reader.stream(sql, self._run.run_no, *parameters))
+    def _values(self, column: str, name: str, condition: str = "", *parameters: str) -> Iterator[Any]:
+        return (value for (value,) in self._columns(column, name, condition, *parameters))
+
+    def _columns(self, columns: str, name: str, condition: str, *parameters: str) -> Iterator[tuple[Any, ...]]:
+        sql = f"SELECT DISTINCT {columns} FROM {name} WHERE run_no = ? {condition}"
+        return self._reader.stream(sql, self._run.run_no, *parameters)
 
 
 def collect_proof(

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from elspeth.contracts import PayloadClass, PurgeAction, TrailError
 from elspeth.core.canonical import sha256
-from elspeth.core.landscape.bundles import PAYLOAD_COLUMNS, BundleRecords, parse_line
+from elspeth.core.landscape.bundles import PAYLOAD_COLUMNS, BundleRecords, named_hashes
 from elspeth.core.landscape.reader import LandscapeReader, Payloads, RowSource, RunHeader, read_word
 
 __all__ = ["proven_payloads", "purged_on_record"]
-
-Records = list[tuple[str, dict[str, Any]]]
-"""Table and columns of the records of one leaf."""
 
 
 def purged_on_record(records: BundleRecords) -> frozenset[PayloadClass]:
@@ -32,47 +29,48 @@ def proven_payloads(reader: LandscapeReader, run: RunHeader, records: BundleReco
     Raises `TrailError` for one that is missing otherwise, or has another hash.
     """
     gone = purged_on_record(records)
-    source = _Source(reader, run)
-    for leaf in records.leaves:
-        spoken = [parse_line(line) for line in leaf.lines]
-        for table, record in spoken:
-            payload_class, columns = PAYLOAD_COLUMNS.get(table, (None, ()))
-            for column in columns if payload_class not in gone else ():
-                if record[column] is not None:
-                    yield source.read(table, column, record, leaf_records=spoken, commit_no=leaf.commit_no)
+    source = _Source(reader, run, _rejections(records))
+    for table, record in records.records():
+        payload_class, columns = PAYLOAD_COLUMNS.get(table, (None, ()))
+        for column in columns if payload_class not in gone else ():
+            for digits in named_hashes(record, column):
+                yield source.read(table, column, record, bytes.fromhex(digits))
+
+
+def _rejections(records: BundleRecords) -> dict[int, dict[str, Any]]:
+    """What is recorded of source records that never became rows, by row: it says where their raw bytes are."""
+    at_the_source = {
+        (step["commit_no"], step["journey_no"])
+        for name, step in records.records()
+        if name == "journeys" and step["node_no"] == 0
+    }
+    return {
+        passage["row_index"]: json.loads(passage["error_json"])
+        for name, passage in records.records()
+        if name == "passages" and (passage["commit_no"], passage["journey_no"]) in at_the_source
+    }
 
 
 class _Source:
     """Finds the bytes of a record's payload."""
 
-    def __init__(self, reader: LandscapeReader, run: RunHeader) -> None:
+    def __init__(self, reader: LandscapeReader, run: RunHeader, rejections: Mapping[int, dict[str, Any]]) -> None:
         self._run = run
         self._payloads = Payloads(reader, run)
         self._rows = RowSource(reader, run, self._payloads)
+        self._rejections = rejections
 
-    def read(self, table: str, column: str, record: dict[str, Any], *, leaf_records: Records, commit_no: int) -> bytes:
-        """The bytes, checked against the hash that the record has."""
+    def read(self, table: str, column: str, record: dict[str, Any], digest: bytes) -> bytes:
+        """The bytes with that hash, which stands in a column of the record."""
         match table:
-            case "rows":
-                return self._source_row(record, leaf_records, commit_no)
-            case "node_states":
-                return self._version(record, column, commit_no)
+            case "rows" if (rejection := self._rejections.get(record["row_index"])) is not None:
+                return self._payloads.body_at(rejection["raw"]["ref"], digest)
+            case "rows" | "passages":
+                return self._rows.bytes_of(record["row_index"], commit_no=record["commit_no"], sha=digest)
             case "batch_members":
                 return self._line(record)
             case _:
-                reference = record[column.replace("hash", "ref")]
-                return self._payloads.body_at(reference, bytes.fromhex(record[column]))
-
-    def _source_row(self, record: dict[str, Any], leaf_records: Records, commit_no: int) -> bytes:
-        """A rejected record says itself where its raw bytes are."""
-        for table, state in leaf_records:
-            if table == "node_states" and state["node_no"] == 0:
-                raw = json.loads(state["error_json"])["raw"]
-                return self._payloads.body_at(raw["ref"], bytes.fromhex(record["data_hash"]))
-        return self._version(record, "data_hash", commit_no)
-
-    def _version(self, record: dict[str, Any], column: str, commit_no: int) -> bytes:
-        return self._rows.bytes_of(record["row_index"], commit_no=commit_no, sha=bytes.fromhex(record[column]))
+                return self._payloads.body_at(record[column.replace("hash", "ref")], digest)
 
     def _line(self, record: dict[str, Any]) -> bytes:
         line = self._payloads.segment(record["segment_no"]).read(record["start"], record["length"])

@@ -1,6 +1,6 @@
 """The recorder: the only writer of the Landscape.
 
-What a run does is said here in its own words: rows, states, outcomes, calls, batches,
+What a run does is said here in its own words: rows, passages, outcomes, calls, batches,
 events. The journal underneath gathers the records and makes them durable.
 """
 
@@ -23,13 +23,13 @@ from elspeth.contracts import (
     CallStatus,
     CallType,
     FileRole,
+    NodeStep,
     Outcome,
     PayloadClass,
     RunStatus,
-    StateStatus,
 )
 from elspeth.core.canonical import canonical_json, compact_json, sha256
-from elspeth.core.landscape.buffers import LineColumns
+from elspeth.core.landscape.buffers import JourneyStep, LineColumns
 from elspeth.core.landscape.journal import Journal
 from elspeth.core.landscape.reuses import Reuse
 from elspeth.core.payloads import BodyWriter, SegmentWriter
@@ -57,53 +57,43 @@ class LandscapeRecorder:
         """Records the key of a row."""
         self.journal.add("row_keys", key=key, row_index=row)
 
-    def add_states(
-        self,
-        rows: Sequence[int],
-        *,
-        node_no: int,
-        hashes: Sequence[bytes] | None,
-        started_at: int,
-        duration_us: int,
-        route: str | None = None,
-        attempt: int = 0,
-    ) -> None:
-        """Records that tokens passed a node; ``hashes`` is None where the node left the rows as they were."""
-        self.journal.gathered.states.add(
-            rows,
-            node_no=node_no,
-            attempt=attempt,
-            status=StateStatus.COMPLETED.value,
-            route=route,
-            hashes=hashes,
-            started_us=started_at - self._started_at,
-            duration_us=duration_us,
-        )
+    def add_passages(self, rows: Sequence[int], steps: Sequence[NodeStep], hashes: Sequence[Sequence[bytes]]) -> None:
+        """Records tokens that went the same way.
 
-    def add_failure(
-        self,
-        row: int,
-        *,
-        node_no: int,
-        error: Mapping[str, Any],
-        started_at: int,
-        duration_us: int,
-        attempt: int = 0,
+        ``hashes`` has a column, with a hash for each row, for each step that changed them, in order.
+        """
+        if rows:
+            self.journal.gathered.passages.add(rows, self._journey(steps, len(hashes)), hashes)
+
+    def add_failed_passage(
+        self, row: int, steps: Sequence[NodeStep], hashes: Sequence[bytes], error: Mapping[str, Any]
     ) -> None:
-        """Records that a token failed at a node; ``error`` has code, message and detail."""
+        """Records the way of a token that failed at the last step; ``error`` has code, message and detail."""
         self.journal.add(
-            "node_states",
+            "passages",
             row_index=row,
             path=b"",
-            node_no=node_no,
-            attempt=attempt,
-            status=StateStatus.FAILED.value,
-            route=None,
-            output_hash=None,
-            started_us=started_at - self._started_at,
-            duration_us=duration_us,
+            journey_no=self.journal.gathered.passages.add_journey(self._journey(steps, len(hashes))),
+            output_hashes=b"".join(hashes) or None,
             error_json=compact_json(error),
         )
+
+    def _journey(self, steps: Sequence[NodeStep], hash_count: int) -> list[JourneyStep]:
+        if sum(step.is_changed for step in steps) != hash_count:
+            raise ValueError(f"{hash_count} hashes do not fit the steps {steps}")
+        numbers = count()
+        return [
+            (
+                step.node_no,
+                step.attempt,
+                step.status.value,
+                step.route,
+                next(numbers) if step.is_changed else None,
+                step.started_at - self._started_at,
+                step.duration_us,
+            )
+            for step in steps
+        ]
 
     def add_row_bytes(self, versions: Sequence[bytes], *, first_row: int, last_row: int) -> None:
         """Stores all versions of a micro-batch's rows, row by row, as the lines of one frame."""

@@ -31,7 +31,7 @@ from elspeth.core.landscape.columns import Column, Table
 
 __all__ = ["EVIDENCE", "SCHEMA_VERSION", "TABLES", "table"]
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 def _integer(name: str, meaning: str) -> Column:
@@ -63,6 +63,7 @@ _COMMIT = _integer("commit_no", "the commit that wrote this record")
 _ROW = _integer("row_index", "0-based index of the record in the source, rejected ones counted")
 _PATH = _blob("path", "the token's path within its row; empty on a line")
 _NODE = _integer("node_no", "the node, by topological position")
+_JOURNEY = _integer("journey_no", "the journey, numbered within the commit from 0")
 _AT = _integer("at", "when it was recorded")
 _BATCH = _integer("batch_no", "the batch, numbered within the run from 1")
 _SEGMENT = _integer("segment_no", "the payload segment, numbered within the run from 1")
@@ -174,24 +175,38 @@ TABLES: tuple[Table, ...] = (
         is_of_tokens=True,
     ),
     Table(
-        "node_states",
-        "What became of a token at a node. Node 0 speaks of rejected records only.",
+        "passages",
+        "How a token went on without a pause: its journey, and what the journey's steps made of it.",
         (
             _RUN,
             _ROW,
             _PATH,
+            _COMMIT,
+            _JOURNEY,
+            _maybe(_blob("output_hashes", "SHA-256 of the row's bytes after each step that changed them, joined")),
+            _maybe(_text("error_json", "code, message and detail of the failure at the last step")),
+        ),
+        ("run_no", "row_index", "path", "commit_no", "journey_no"),
+        is_of_tokens=True,
+    ),
+    Table(
+        "journeys",
+        "What passages have in common: a record for each step of the journey. Node 0 speaks of rejected records only.",
+        (
+            _RUN,
+            _COMMIT,
+            _JOURNEY,
+            _integer("place", "0-based place of the step in the journey"),
+            _integer("last_place", "place of the journey's last step, so that nobody can show less than all"),
             _NODE,
             _integer("attempt", "0-based attempt at this node"),
-            _COMMIT,
             _word("status", StateStatus),
             _maybe(_text("route", "the label that a gate chose")),
-            _maybe(_blob("output_hash", "SHA-256 of the row's bytes after the node; none: unchanged")),
+            _maybe(_integer("hash_no", "0-based place of its hash in output_hashes; none: the row was left unchanged")),
             _integer("started_us", "microseconds after the run's opening; that of the micro-batch"),
             _integer("duration_us", "microseconds; the micro-batch's, shared equally"),
-            _maybe(_text("error_json", "code, message and detail of a failure")),
         ),
-        ("run_no", "row_index", "path", "node_no", "attempt"),
-        is_of_tokens=True,
+        ("run_no", "commit_no", "journey_no", "place"),
     ),
     Table(
         "outcomes",

@@ -1,5 +1,7 @@
 """The views for people: names instead of numbers, lower-case words, hex hashes, ISO times.
 
+`node_states` is for statements too, so it keeps the numbers: it puts a token's passages and their journeys together.
+
 Their columns are a contract (docs/audit-format.md). They add nothing: whatever
 they show is in the tables.
 """
@@ -80,6 +82,13 @@ _GRADE = (
 )
 
 VIEWS: dict[str, str] = {
+    "node_states": f"""
+        SELECT p.run_no, p.row_index, p.path, j.node_no, j.attempt, p.commit_no, j.status, j.route,
+               CASE WHEN j.hash_no IS NOT NULL THEN substr(p.output_hashes, 32 * j.hash_no + 1, 32) END AS output_hash,
+               j.started_us, j.duration_us,
+               CASE WHEN j.status = {StateStatus.FAILED.value} THEN p.error_json END AS error_json
+        FROM passages p CROSS JOIN journeys j
+        ON j.run_no = p.run_no AND j.commit_no = p.commit_no AND j.journey_no = p.journey_no""",
     "v_runs": f"""
         SELECT r.run_id, r.pipeline, {_words(_run_event("status"), RunStatus)} AS status,
                {_iso("r.started_at")} AS started_at,

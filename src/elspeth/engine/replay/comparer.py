@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from elspeth.contracts import Outcome, StateStatus
+from elspeth.contracts import NodeStep, Outcome, StateStatus
 from elspeth.core.canonical import compact_json, decode_json, sha256
 from elspeth.engine.plan import Plan
 from elspeth.engine.replay.findings import ABSENT, Findings, Sort
@@ -66,50 +66,41 @@ class Comparer:
 
     # What the engine records
 
-    def add_states(
-        self,
-        rows: Sequence[int],
-        *,
-        node_no: int,
-        hashes: Sequence[bytes] | None,
-        started_at: int,  # noqa: ARG002 - times are not compared
-        duration_us: int,  # noqa: ARG002
-        route: str | None = None,
-        attempt: int = 0,
+    def add_passages(self, rows: Sequence[int], steps: Sequence[NodeStep], hashes: Sequence[Sequence[bytes]]) -> None:
+        """Tokens went the same way."""
+        columns = iter(hashes)
+        for step in steps:
+            self._passed(rows, step, next(columns) if step.is_changed else None)
+
+    def add_failed_passage(
+        self, row: int, steps: Sequence[NodeStep], hashes: Sequence[bytes], error: Mapping[str, Any]
     ) -> None:
-        """Tokens passed a node."""
+        """A token failed at the last step."""
+        *before, last = steps
+        self.add_passages([row], before, [[digest] for digest in hashes])
+        recorded_no = self._recorded_of.get(last.node_no)
+        if recorded_no is None:
+            return
+        self._compared.append(([row], recorded_no))
+        what = (_FAILED, last.attempt, None, None, compact_json(error))
+        recorded = self._stretch.states.get((row, recorded_no))
+        if recorded is None or recorded[0] != what:
+            self._compare_state(row, last.node_no, recorded_no, what)
+
+    def _passed(self, rows: Sequence[int], step: NodeStep, hashes: Sequence[bytes] | None) -> None:
+        """Compares what became of rows at a node; ``hashes`` is None where it left them as they were."""
         if hashes is not None:
             self._hashes.update(zip(rows, hashes, strict=True))
-        recorded_no = self._recorded_of.get(node_no)
+        recorded_no = self._recorded_of.get(step.node_no)
         if recorded_no is None:
             return
         self._compared.append((rows, recorded_no))
         states = self._stretch.states
         for place, row in enumerate(rows):
-            what = (_COMPLETED, attempt, route, None if hashes is None else hashes[place], None)
+            what = (_COMPLETED, step.attempt, step.route, None if hashes is None else hashes[place], None)
             recorded = states.get((row, recorded_no))
             if recorded is None or recorded[0] != what:
-                self._compare_state(row, node_no, recorded_no, what)
-
-    def add_failure(
-        self,
-        row: int,
-        *,
-        node_no: int,
-        error: Mapping[str, Any],
-        started_at: int,  # noqa: ARG002 - times are not compared
-        duration_us: int,  # noqa: ARG002
-        attempt: int = 0,
-    ) -> None:
-        """A token failed at a node."""
-        recorded_no = self._recorded_of.get(node_no)
-        if recorded_no is None:
-            return
-        self._compared.append(([row], recorded_no))
-        what = (_FAILED, attempt, None, None, compact_json(error))
-        recorded = self._stretch.states.get((row, recorded_no))
-        if recorded is None or recorded[0] != what:
-            self._compare_state(row, node_no, recorded_no, what)
+                self._compare_state(row, step.node_no, recorded_no, what)
 
     def add_outcomes(
         self,

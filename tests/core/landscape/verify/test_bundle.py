@@ -5,6 +5,7 @@ Our own code and the script in the bundle must say the same of each.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -110,15 +111,19 @@ def leaves_of_last_commit_gone(records: BundleRecords) -> BundleRecords:
     return replace(records, leaves=tuple(leaf for leaf in records.leaves if leaf.commit_no != last))
 
 
-def leaf_about(records: BundleRecords, text: str) -> ProvenLeaf:
-    return next(leaf for leaf in records.leaves if any(text in line for line in leaf.lines))
+def leaf_about(records: BundleRecords, text: str, commit_no: int | None = None) -> ProvenLeaf:
+    return next(
+        leaf
+        for leaf in records.leaves
+        if commit_no in (None, leaf.commit_no) and any(text in line for line in leaf.lines)
+    )
 
 
-def without(text: str) -> Callable[[BundleRecords], BundleRecords]:
+def without(text: str, commit_no: int | None = None) -> Callable[[BundleRecords], BundleRecords]:
     """Without a leaf, and without the commits of which there is nothing else."""
 
     def change(records: BundleRecords) -> BundleRecords:
-        leaves = tuple(leaf for leaf in records.leaves if leaf is not leaf_about(records, text))
+        leaves = tuple(leaf for leaf in records.leaves if leaf is not leaf_about(records, text, commit_no))
         known = {leaf.commit_no for leaf in leaves}
         commits = tuple(commit for commit in records.commits if commit.commit_no in known)
         return replace(records, leaves=leaves, commits=commits)
@@ -156,6 +161,8 @@ FORGERIES: dict[str, tuple[str, Callable[[BundleRecords], BundleRecords]]] = {
     "no record of the run": ("agreement", without('["runs",')),
     "no record of a row": ("payloads", without(f'["rows",{REJECTED},')),
     "no record of a node": ("agreement", without('["nodes",1,')),
+    "no record of a journey": ("agreement", without('["journeys",0,0,0,')),
+    "a journey without its end": ("agreement", without('["journeys",0,1,1,')),
     "no record of a batch": ("agreement", without('["batches",1,')),
 }
 """What is changed: in which step it is found, and how it is done."""
@@ -178,7 +185,21 @@ def test_a_bundle_without_a_record_about_its_row_passes(scene: Scene) -> None:
     gone = leaf_about(scene.records, mark)
     named = [name for name in scene.files if any(name.removeprefix("payloads/") in line for line in gone.lines)]
     files = {name: data for name, data in scene.files.items() if name not in named}
-    report, _ = scene.verify(forged(files, without(mark)))
+    report, said = scene.verify(forged(files, without(mark)))
+    assert [("journeys", "no passage that is here names it")] == [
+        (finding.where, finding.message) for finding in report.steps[-1].findings
+    ]
+    assert "the journeys are not those that the passages name" in said
+    (journey_no,) = [json.loads(line)[3] for line in gone.lines if line.startswith('["passages",')]
+    step = f'["journeys",{journey_no},'
+
+    def change(records: BundleRecords) -> BundleRecords:
+        kept = without(mark)(records)
+        while any(leaf.commit_no == gone.commit_no and leaf.lines[0].startswith(step) for leaf in kept.leaves):
+            kept = without(step, gone.commit_no)(kept)
+        return kept
+
+    report, _ = scene.verify(forged(files, change))
     assert 0 == report.finding_count
 
 

@@ -9,6 +9,9 @@ from elspeth.contracts import PayloadClass
 from elspeth.core.landscape.verify.findings import Step
 from elspeth.core.landscape.verify.references import check_references
 
+PASSAGE = "INSERT INTO passages VALUES (1, 1, x'', 0, 9"
+STEP = "INSERT INTO journeys VALUES (1, 0, 9, 0"
+
 
 def check(scene: Scene, *, purged: frozenset[PayloadClass] = frozenset()) -> Step:
     step = Step(8, "references")
@@ -24,6 +27,11 @@ def check(scene: Scene, *, purged: frozenset[PayloadClass] = frozenset()) -> Ste
         ("DELETE FROM segments WHERE segment_no = 2", "frames", "segment_no 2"),
         ("INSERT INTO row_keys VALUES (1, 'k', 0, 9)", "row_keys", "row_index 9"),
         ("UPDATE nodes SET kind = 77 WHERE node_no = 0", "nodes", "kind 77"),
+        ("INSERT INTO passages VALUES (1, 1, x'', 0, 9, NULL, NULL)", "passages", "commit 0, journey 9"),
+        (f"{PASSAGE}, NULL, NULL); {STEP}, 1, 0, 0, 1, NULL, NULL, 5, 6)", "journeys", "commit 0, journey 9"),
+        (f"{PASSAGE}, NULL, NULL); {STEP}, 0, 0, 0, 1, NULL, 0, 5, 6)", "passages", "commit 0, journey 9"),
+        (f"{PASSAGE}, x'00', NULL); {STEP}, 0, 0, 0, 1, NULL, 0, 5, 6)", "passages", "commit 0, journey 9"),
+        (f"{PASSAGE}, NULL, NULL); {STEP}, 0, 7, 0, 1, NULL, NULL, 5, 6)", "journeys", "node_no 7"),
         ("UPDATE run_files SET hash = zeroblob(32)", "run_files", "pipeline.yaml ref"),
         ("UPDATE run_files SET ref = 'there'", "run_files", "pipeline.yaml ref"),
         ("UPDATE run_files SET ref = '1:0:999'", "run_files", "pipeline.yaml ref"),
@@ -36,7 +44,7 @@ def check(scene: Scene, *, purged: frozenset[PayloadClass] = frozenset()) -> Ste
     ],
 )
 def test_what_is_not_there_is_named_by_who_points_to_it(scene: Scene, statement: str, where: str, place: str) -> None:
-    scene.change(statement)
+    scene.change(*statement.split("; "))
 
     assert (where, place) in {(finding.where, finding.place) for finding in check(scene).findings}
 

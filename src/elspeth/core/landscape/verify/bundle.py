@@ -31,6 +31,7 @@ from elspeth.core.landscape.bundles import (
     SCRIPT,
     BundleRecords,
     decode_records,
+    named_hashes,
     payload_name,
 )
 from elspeth.core.landscape.leaves import commit_leaf, leaf_content
@@ -46,7 +47,7 @@ __all__ = ["verify_bundle"]
 _UNREADABLE = (TypeError, ValueError, KeyError, AttributeError, OverflowError)
 """What records may end in that lead to a root, and still are none of ours."""
 _USERS = {
-    "node_no": ("nodes", ("node_states", "reuses", "batches", "call_intents", "calls")),
+    "node_no": ("nodes", ("journeys", "reuses", "batches", "call_intents", "calls")),
     "batch_no": ("batches", ("batch_members", "batch_events", "call_intents", "calls")),
 }
 """Columns that name a record of another table: of which table, and where they stand."""
@@ -243,8 +244,9 @@ def _check_payloads(bundle: _Bundle, step: Step) -> None:
     }
     named: set[str] = set()
     for table, (payload_class, columns) in PAYLOAD_COLUMNS.items():
-        digests = [record[column] for record in bundle.proven.get(table, ()) for column in columns]
-        for name in [payload_name(digest) for digest in digests if digest is not None]:
+        records = bundle.proven.get(table, ())
+        digests = [digest for record in records for column in columns for digest in named_hashes(record, column)]
+        for name in map(payload_name, digests):
             named.add(name)
             if name not in bundle.files and payload_class not in gone:
                 raise _DifferenceError("payloads", name, f"{table} names it, and it is missing")
@@ -277,7 +279,27 @@ def _check_agreement(bundle: _Bundle, step: Step) -> None:
             for record in proven.get(user, ()):
                 if record[column] is not None and record[column] not in known:
                     raise _DifferenceError(user, record[column], f"it names something in {table} that is not here")
+    _check_journeys(proven)
     step.checked = f"run {content.run_id}, {len(rows):,} rows"
+
+
+def _check_journeys(proven: Records) -> None:
+    """The passages' journeys must be here, whole, with as many hashes as the passages have; and no others."""
+    journeys: dict[tuple[int, int], list[dict[str, Any]]] = defaultdict(list)
+    for one in sorted(proven.get("journeys", ()), key=lambda one: one["place"]):
+        journeys[one["commit_no"], one["journey_no"]].append(one)
+    unnamed = set(journeys)
+    for passage in proven.get("passages", ()):
+        key = passage["commit_no"], passage["journey_no"]
+        steps = journeys.get(key, [])
+        if not steps or [one["place"] for one in steps] != list(range(steps[0]["last_place"] + 1)):
+            raise _DifferenceError("journeys", f"{key[0]}/{key[1]}", "a passage names it, and not all of it is here")
+        numbers = [one["hash_no"] for one in steps if one["hash_no"] is not None]
+        if numbers != list(range(len(named_hashes(passage, "output_hashes")))):
+            raise _DifferenceError("passages", passage["row_index"], "its journey has another number of hashes")
+        unnamed.discard(key)
+    if unnamed:
+        raise _DifferenceError("journeys", "/".join(map(str, min(unnamed))), "no passage that is here names it")
 
 
 def _text(bundle: _Bundle, name: str) -> str:

@@ -13,8 +13,9 @@ from elspeth.core.payloads import parse_reference
 
 __all__ = ["check_references"]
 
+_HASH_BYTES = 32
 _LINKS = (
-    ("node_states", "node_no", "nodes", "node_no"),
+    ("journeys", "node_no", "nodes", "node_no"),
     ("outcomes", "sink_no", "nodes", "node_no"),
     ("outcomes", "step_no", "nodes", "node_no"),
     ("edges", "from_no", "nodes", "node_no"),
@@ -31,7 +32,7 @@ _LINKS = (
     ("call_intents", "batch_no", "batches", "batch_no"),
     ("frames", "segment_no", "segments", "segment_no"),
     ("row_keys", "row_index", "rows", "row_index"),
-    ("node_states", "row_index", "rows", "row_index"),
+    ("passages", "row_index", "rows", "row_index"),
     ("batch_members", "row_index", "rows", "row_index"),
     ("reuses", "node_no", "nodes", "node_no"),
     ("reuses", "row_index", "rows", "row_index"),
@@ -50,6 +51,7 @@ _BODIES = (
 def check_references(reader: LandscapeReader, run: RunHeader, step: Step, *, purged: frozenset[PayloadClass]) -> None:
     """Follows every reference. Bytes of classes that were purged are not looked for."""
     _check_links(reader, run, step)
+    _check_journeys(reader, run, step)
     _check_words(reader, run, step)
     bodies = _Bodies(reader, run, step, purged)
     for name, hash_column, ref_column, key in _BODIES:
@@ -67,6 +69,24 @@ def _check_links(reader: LandscapeReader, run: RunHeader, step: Step) -> None:
             run.run_no,
         ):
             step.find(name, f"{column} {value}", f"there is no such record in {target}")
+
+
+def _check_journeys(reader: LandscapeReader, run: RunHeader, step: Step) -> None:
+    """The journey of every passage must be there, whole, and have as many hashes as the passage."""
+    for commit_no, journey_no, size, steps, last_place, hashes in reader.query(
+        "SELECT p.commit_no, p.journey_no, p.size, COUNT(j.place), MAX(j.last_place), COUNT(j.hash_no) FROM "
+        "(SELECT DISTINCT run_no, commit_no, journey_no, COALESCE(length(output_hashes), 0) AS size FROM passages "
+        "WHERE run_no = ?) p LEFT JOIN journeys j USING (run_no, commit_no, journey_no) "
+        "GROUP BY p.commit_no, p.journey_no, p.size",
+        run.run_no,
+    ):
+        place = f"commit {commit_no}, journey {journey_no}"
+        if not steps:
+            step.find("passages", place, "there is no such record in journeys")
+        elif steps - 1 != last_place:
+            step.find("journeys", place, "it is not whole")
+        elif size != hashes * _HASH_BYTES:
+            step.find("passages", place, "the journey has another number of hashes")
 
 
 def _check_words(reader: LandscapeReader, run: RunHeader, step: Step) -> None:
@@ -157,19 +177,19 @@ def _check_versions(reader: LandscapeReader, run: RunHeader, step: Step, bodies:
 def _versions(reader: LandscapeReader, run: RunHeader) -> Iterator[tuple[str, int, int, bytes, str | None]]:
     """Table, row, commit and hash of each version, by row; of a record that is no row the reference of its bytes."""
     for row, commit_no, digest, error in reader.stream(
-        "SELECT r.row_index, r.commit_no, r.data_hash, s.error_json FROM rows r LEFT JOIN node_states s "
-        "ON s.run_no = r.run_no AND s.row_index = r.row_index AND s.path = x'' AND s.node_no = 0 AND s.attempt = 0 "
-        "WHERE r.run_no = ? ORDER BY r.row_index",
+        "SELECT r.row_index, r.commit_no, r.data_hash, (SELECT s.error_json FROM node_states s "
+        "WHERE s.run_no = r.run_no AND s.row_index = r.row_index AND s.path = x'' AND s.node_no = 0) "
+        "FROM rows r WHERE r.run_no = ? ORDER BY r.row_index",
         run.run_no,
     ):
         if error is None:
             yield "rows", row, commit_no, digest, None
         else:
-            raw = read_json(error, f"node_states {run.run_no}/{row}").get("raw", {})
+            raw = read_json(error, f"passages {run.run_no}/{row}").get("raw", {})
             yield "rows", row, commit_no, digest, str(raw.get("ref", ""))
     for row, commit_no, digest in reader.stream(
         "SELECT row_index, commit_no, output_hash FROM node_states WHERE run_no = ? AND output_hash IS NOT NULL "
         "ORDER BY row_index, path, node_no, attempt",
         run.run_no,
     ):
-        yield "node_states", row, commit_no, digest, None
+        yield "passages", row, commit_no, digest, None
