@@ -414,7 +414,7 @@ def test_a_trail_that_is_moved_away_in_the_middle_of_a_run(
 def test_a_trail_that_is_removed_in_the_middle_of_a_run(project: Project, simulate: Simulate) -> None:
     simulator = prepare(project, simulate, latency_s=LONG_LATENCY_S)
     with running(project, simulator) as process:
-        shutil.rmtree(project.path(".elspeth"))
+        shutil.rmtree(project.path(".elspeth").rename(project.path("gone")))  # at once, while files are made in it
         check_told(end_of(process), "audit.db")
     assert not project.path("out/triaged.csv").exists(), "no output without a trail"
     assert [1, 1] == list(jobs_by_file(simulator.journal()).values())

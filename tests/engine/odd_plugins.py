@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from elspeth.contracts import CallStatus, CallType, Context, Fields, Row, TransformResult
@@ -134,7 +135,31 @@ class Vary(Odd):
         return TransformResult.success(row)
 
 
+class Count(Odd):
+    """Numbers the rows as they come by."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        self._count = 0
+
+    def process(self, row: Row, ctx: Context) -> TransformResult:
+        self._count += 1
+        return TransformResult.success({**row, "count": self._count})
+
+
+class LoseOne(Odd):
+    """A bulk transform that loses a row."""
+
+    def process(self, row: Row, ctx: Context) -> TransformResult:
+        return TransformResult.success(row)
+
+    def process_bulk(self, rows: Sequence[Row]) -> Sequence[Row] | None:
+        return rows[1:]
+
+
 TRANSFORMS = {
+    "count": "Count",
+    "lose_one": "LoseOne",
     "spoil_then_fail": "SpoilThenFail",
     "return_nan": "ReturnNan",
     "return_two": "ReturnTwo",

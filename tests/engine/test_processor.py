@@ -109,6 +109,35 @@ def test_a_route_may_skip_to_a_later_step_and_rows_meet_again_in_order(bench: Pr
 
 
 @pytest.mark.usefixtures("odd_plugins")
+def test_a_step_where_routes_meet_gets_the_rows_in_the_order_of_the_source(bench: Project) -> None:
+    bench.rows([{"n": n, "mode": "same" if n % 5 else "fail"} for n in range(700)])
+    bench.pipeline(
+        """
+        - {name: sort, gate: "row['n'] % 3", routes: {"0": meet, "1": early, "2": next}}
+        - {name: late, plugin: vary, on_error: failed}
+        - {name: early, plugin: field_mapper, options: {constants: {marked: true}}}
+        - {name: meet, plugin: count}
+        """,
+        source="schema: {n: int, mode: str}",
+        sinks=["done", "failed"],
+    )
+    bench.run()
+    done = bench.lines("done")
+    assert list(range(1, len(done) + 1)) == [row["count"] for row in done]
+    assert [n for n in range(700) if n % 3 != 2 or n % 5] == [row["n"] for row in done]
+    assert [n for n in range(700) if n % 3 == 2 and not n % 5] == [row["n"] for row in bench.lines("failed")]
+
+
+@pytest.mark.usefixtures("odd_plugins")
+def test_a_bulk_transform_that_loses_a_row_ends_the_run(bench: Project) -> None:
+    bench.rows([{"n": n} for n in range(3)])
+    bench.pipeline("- {name: lose, plugin: lose_one}", source="schema: {n: int}")
+    result = bench.run()
+    assert isinstance(result.error, RunError)
+    assert result.error.message == "step 'lose' made 2 rows of 3"
+
+
+@pytest.mark.usefixtures("odd_plugins")
 def test_a_transform_that_changes_its_row_and_then_fails_hands_it_on_as_it_came(bench: Project) -> None:
     rows = [{"text": "one", "bad": True, "list": ["a"]}, {"text": "two", "bad": False, "list": ["b"]}]
     bench.rows(rows)

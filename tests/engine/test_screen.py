@@ -8,19 +8,18 @@ from hypothesis import strategies as st
 from elspeth.core.calls import Redactor
 from elspeth.engine.plan import Step
 from elspeth.engine.screen import RedactingScreen
-from elspeth.engine.tokens import Token
 
 STEP = Step(number=1, name="step", targets={})
-TOKEN = Token(0, {}, b"{}", b"", writer=0, versions=[])
+ROW = 0
 
 
 @given(st.lists(st.sampled_from([b"", b"plain", b"a sk-secret-1 b", b"sk-se", b"cret-1", b"sk-secret-1"]), max_size=6))
 def test_the_places_are_those_of_the_lines_with_a_secret(data: list[bytes]) -> None:
     redactor = Redactor(["sk-secret-1"])
-    found = RedactingScreen(redactor).with_secret(STEP, [TOKEN] * len(data), data)
+    found = RedactingScreen(redactor).with_secret(STEP, [ROW] * len(data), data)
 
     assert {place for place, one in enumerate(data) if redactor.is_in(one)} == set(found)
 
 
 def test_without_secrets_nothing_is_found() -> None:
-    assert not RedactingScreen(Redactor()).with_secret(STEP, [TOKEN], [b"anything"])
+    assert not RedactingScreen(Redactor()).with_secret(STEP, [ROW], [b"anything"])

@@ -52,7 +52,7 @@ from elspeth.engine.processor import Processor, Sweep
 from elspeth.engine.reuse import Taken, take
 from elspeth.engine.screen import RedactingScreen
 from elspeth.engine.shared_requests import shared_key
-from elspeth.engine.tokens import Token
+from elspeth.engine.tokens import Flock
 
 __all__ = ["Ending", "Forecast", "StepForecast", "forecast"]
 
@@ -143,16 +143,16 @@ def forecast(
         keys = _Keys(plan.key_field, admission, recorder)
         for batch in _batches(plan, limit):
             admitted = _below(admission.admit(batch), limit)
-            keys.remember(admitted.tokens)
-            sweep = processor.sweep(admitted.tokens, plan.first)
+            keys.remember(admitted.flock)
+            sweep = processor.sweep(admitted.flock, plan.first)
             tally.count(admitted, sweep)
     return tally.result()
 
 
-def _finder(others: OtherRuns | None, redactor: Redactor) -> Callable[[Step, Token, bytes], Taken | None]:
+def _finder(others: OtherRuns | None, redactor: Redactor) -> Callable[[Step, int, bytes], Taken | None]:
     """How the processor finds answers that need not be paid for."""
 
-    def find(step: Step, _token: Token, line: bytes) -> Taken | None:
+    def find(step: Step, _row: int, line: bytes) -> Taken | None:
         known = None if others is None else others.find(step, line)
         return None if known is None else take(step, known, redactor)
 
@@ -192,13 +192,13 @@ class _Keys:
         self._recorder = recorder
         self._rows_since_commit = 0
 
-    def remember(self, tokens: Sequence[Token]) -> None:
+    def remember(self, flock: Flock) -> None:
         """Takes the keys of a micro-batch."""
         if self._field is None:
             return
-        for token in tokens:
-            self._recorder.add_key(key_text(token.row.get(self._field)), token.index)
-        self._rows_since_commit += len(tokens)
+        for index, row in zip(flock.indexes, flock.rows, strict=True):
+            self._recorder.add_key(key_text(row.get(self._field)), index)
+        self._rows_since_commit += len(flock)
         if self._rows_since_commit >= _ROWS_A_COMMIT:
             self._recorder.journal.commit()
             self._admission.forget_older_keys()
@@ -259,12 +259,11 @@ class _Tally:
 
     def count(self, admitted: Admitted, sweep: Sweep) -> None:
         """Takes what became of one micro-batch."""
-        self._rows += len(admitted.tokens) + len(admitted.rejected)
+        self._rows += len(admitted.flock) + len(admitted.rejected)
         for rejected in admitted.rejected:
             self._endings[Outcome.QUARANTINED, SOURCE_NODE, rejected.error.code, self._plan.on_invalid] += 1
-        for arrival in sweep.arrivals:
-            code = None if arrival.error is None else str(arrival.error["code"])
-            self._endings[arrival.outcome, arrival.step_no, code, arrival.sink_no] += 1
+        for group in sweep.arrivals:
+            self._endings[group.outcome, group.step_no, group.reason, group.sink_no] += len(group)
         for number, _, _ in sweep.taken:
             self._fillings[number].reused += 1
         for number, requests in sweep.requests.items():
@@ -328,7 +327,7 @@ def _batches(plan: Plan, limit: int | None) -> Iterator[SourceBatch]:
 def _below(admitted: Admitted, limit: int | None) -> Admitted:
     """The rows and rejected records below the limit."""
     if limit is not None:
-        admitted.tokens = [token for token in admitted.tokens if token.index < limit]
+        admitted.flock = admitted.flock.at([p for p, row in enumerate(admitted.flock.indexes) if row < limit])
         admitted.rejected = [rejected for rejected in admitted.rejected if rejected.index < limit]
     return admitted
 

@@ -16,37 +16,25 @@ from elspeth.core.calls import Redactor
 from elspeth.core.canonical import NotEncodableError, RowCodec, compact_json, sha256_each
 from elspeth.core.landscape import LandscapeReader, LandscapeRecorder
 from elspeth.engine.plan import SOURCE_NODE
-from elspeth.engine.tokens import Arrival, Token
+from elspeth.engine.tokens import Arrival, Flock
 
 __all__ = ["Admission", "Admitted", "rejected_row"]
 
 
 class Admitted:
-    """A micro-batch at the boundary: tokens to send on, and records that are no rows.
+    """A micro-batch at the boundary: rows to send on, with their lines and keys, and records that are no rows."""
 
-    ``lines``, ``hashes`` and ``keys`` belong to the tokens as they came: tokens change on their way.
-    """
+    __slots__ = ("flock", "keys", "lines", "rejected")
 
-    __slots__ = ("hashes", "keys", "lines", "rejected", "tokens")
-
-    def __init__(
-        self,
-        tokens: list[Token],
-        *,
-        lines: Sequence[int],
-        hashes: Sequence[bytes],
-        keys: Sequence[str],
-        rejected: list[RejectedRow],
-    ) -> None:
-        self.tokens = tokens
+    def __init__(self, flock: Flock, *, lines: Sequence[int], keys: Sequence[str], rejected: list[RejectedRow]) -> None:
+        self.flock = flock
         self.lines = lines
-        self.hashes = hashes
         self.keys = keys
         self.rejected = rejected
 
 
 class Admission:
-    """Turns source batches into tokens.
+    """Turns source batches into rows of the run.
 
     Keys are checked against the trail; those that are not durable yet are kept here, for at most two commits.
     """
@@ -71,7 +59,7 @@ class Admission:
         self._older_keys: set[str] = set()
 
     def admit(self, batch: SourceBatch) -> Admitted:
-        """Makes tokens; records nothing yet."""
+        """Makes rows; records nothing yet."""
         rejected = [self._without_secret(one) if self._redactor.is_in(one.raw) else one for one in batch.rejected]
         encoded = self._codec.encode_each(batch.rows)
         keys = self._keys(batch.rows, encoded)
@@ -91,12 +79,8 @@ class Admission:
             kept = [place not in faults for place in range(len(encoded))]
             columns = [list(compress(column, kept)) for column in columns]
         indexes, lines, rows, sound, sound_keys = columns
-        hashes = sha256_each(sound)
-        tokens = [
-            Token(index, row, data, digest, SOURCE_NODE, [data])
-            for index, row, data, digest in zip(indexes, rows, sound, hashes, strict=True)
-        ]
-        return Admitted(tokens, lines=lines, hashes=hashes, keys=sound_keys, rejected=rejected)
+        flock = Flock(indexes, rows, sound, sha256_each(sound), writer=SOURCE_NODE)
+        return Admitted(flock, lines=lines, keys=sound_keys, rejected=rejected)
 
     def _faults(
         self, rows: Sequence[Row], encoded: Sequence[bytes | NotEncodableError], keys: Sequence[str]
@@ -116,10 +100,9 @@ class Admission:
 
     def record(self, admitted: Admitted, *, started_at: int) -> list[Arrival]:
         """Hands rows, keys and rejections to the recorder; returns where the rejected ones end."""
-        indexes = [token.index for token in admitted.tokens]
-        self._recorder.add_rows(indexes, admitted.lines, admitted.hashes)
+        self._recorder.add_rows(admitted.flock.indexes, admitted.lines, admitted.flock.hashes)
         if self._key_field is not None:
-            for key, index in zip(admitted.keys, indexes, strict=True):
+            for key, index in zip(admitted.keys, admitted.flock.indexes, strict=True):
                 self._recorder.add_key(key, index)
         return [self._record_rejected(rejected, started_at) for rejected in admitted.rejected]
 
@@ -133,8 +116,16 @@ class Admission:
         }
         if rejected.error.detail is not None:
             error["detail"] = self._redactor.redact_value(dict(rejected.error.detail))
-        step = NodeStep(SOURCE_NODE, 0, StateStatus.FAILED, None, False, started_at, 0)
-        self._recorder.add_failed_passage(rejected.index, [step], [], error)
+        refused = NodeStep(
+            node_no=SOURCE_NODE,
+            attempt=0,
+            status=StateStatus.FAILED,
+            route=None,
+            is_changed=False,
+            started_at=started_at,
+            duration_us=0,
+        )
+        self._recorder.add_failed_passage(rejected.index, [refused], [], error)
         return Arrival(
             rejected.index,
             Outcome.QUARANTINED,

@@ -8,7 +8,7 @@ back when the watermark has passed it. Both ways lead through `Frontier.write`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from elspeth.contracts import Outcome, StateStatus, TrailError
@@ -17,7 +17,7 @@ from elspeth.engine.admission import rejected_row
 from elspeth.engine.outputs import Output
 from elspeth.engine.plan import SOURCE_NODE, Plan
 from elspeth.engine.selection import Selection
-from elspeth.engine.tokens import Arrival
+from elspeth.engine.tokens import Arrival, Arrivals, grouped
 
 __all__ = ["Frontier", "OutcomeRecorder"]
 
@@ -59,29 +59,26 @@ class Frontier:
         self._recorder = recorder
         self.released = released
 
-    def write(self, arrivals: Sequence[Arrival], *, released: int) -> None:
-        """Writes arrivals, given in source order, and moves the watermark to ``released``."""
-        by_sink: dict[int | None, list[Arrival]] = {}
-        for arrival in arrivals:
-            by_sink.setdefault(arrival.sink_no, []).append(arrival)
-        for sink_no, group in by_sink.items():
-            lines = [0] * len(group) if sink_no is None else self._outputs[sink_no].write(group, self._plan.names)
-            self._record(sink_no, group, lines)
+    def write(self, arrivals: Iterable[Arrivals], *, released: int) -> None:
+        """Writes what has arrived, each sink's rows in source order, and moves the watermark to ``released``."""
+        by_sink: dict[int | None, list[Arrivals]] = {}
+        for group in arrivals:
+            by_sink.setdefault(group.sink_no, []).append(group)
+        for sink_no, groups in by_sink.items():
+            if sink_no is None:
+                lines: Sequence[Sequence[int]] = [[0] * len(group) for group in groups]
+            else:
+                lines = self._outputs[sink_no].write(groups, self._plan.names)
+            for group, of_group in zip(groups, lines, strict=True):
+                self._recorder.add_outcomes(
+                    group.indexes,
+                    outcome=group.outcome,
+                    step_no=group.step_no,
+                    sink_no=sink_no,
+                    sink_lines=of_group,
+                    reason=group.reason,
+                )
         self.released = released
-
-    def _record(self, sink_no: int | None, arrivals: Sequence[Arrival], lines: Sequence[int]) -> None:
-        """Records how the arrivals at one sink ended, those that ended alike together."""
-        endings: dict[tuple[Outcome, int | None, str | None], tuple[list[int], list[int]]] = {}
-        for arrival, line in zip(arrivals, lines, strict=False):
-            reason = None if arrival.error is None else arrival.error["code"]
-            ending = (arrival.outcome, arrival.step_no, reason)
-            rows, places = endings.get(ending) or endings.setdefault(ending, ([], []))
-            rows.append(arrival.index)
-            places.append(line)
-        for (outcome, step_no, reason), (rows, places) in endings.items():
-            self._recorder.add_outcomes(
-                rows, outcome=outcome, step_no=step_no, sink_no=sink_no, sink_lines=places, reason=reason
-            )
 
     def release(self, watermark: int, rows: TrailRows) -> Iterator[int]:
         """Writes what the trail holds below ``watermark``; yields after each stretch, so that it can be committed.
@@ -90,16 +87,18 @@ class Frontier:
         """
         while self.released < watermark:
             end = min(self.released + _ROWS_AT_ONCE, watermark)
-            arrivals = [self.arrival(row, rows) for row in rows.fetch(self.taken(self.released, end))]
-            self.write(arrivals, released=end)
+            self.write(self.recorded(self.released, end, rows), released=end)
             yield end
 
     def taken(self, start: int, stop: int) -> Sequence[int]:
         """The rows that the run has, from ``start`` to before ``stop``."""
         return self._selection.between(start, stop)
 
-    def arrival(self, row: TrailRow, rows: TrailRows) -> Arrival:
-        """Where and how a row of the trail ended; the same as the processor says of it at once."""
+    def recorded(self, start: int, stop: int, rows: TrailRows) -> list[Arrivals]:
+        """How rows of the trail ended, ``start`` to before ``stop``; the same as the processor says at once."""
+        return grouped(self._arrival(row, rows) for row in rows.fetch(self.taken(start, stop)))
+
+    def _arrival(self, row: TrailRow, rows: TrailRows) -> Arrival:
         if row.is_rejected:
             raw = rows.raw(row)
             error = row.states[0].error

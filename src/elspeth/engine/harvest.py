@@ -147,7 +147,7 @@ class Harvester:
         *,
         processor: Processor,
         batches: Batches,
-        settle: Callable[[Sweep, Sequence[Token]], None],
+        settle: Callable[[Sweep, int], None],
     ) -> None:
         self._plan = plan
         self._ledger = ledger
@@ -301,11 +301,11 @@ class Harvester:
             self._recorder.batches.add_lines(columns, batch_no=batch.number, role=role, segment_no=home.segments[role])
         for token, position in retries:
             self._ask_again(step, batch, token, position, home.sharing)
-        self._settle(sweep, tokens)
+        self._settle(sweep, len(tokens))
 
     def _token(self, row: int, version: Version) -> Token:
         value = self._plan.codecs[version.writer].decode(version.data)
-        return Token(row, value, version.data, version.sha256, writer=version.writer, versions=[])
+        return Token(row, value, version.data, version.sha256, version.writer)
 
     def _ask_again(self, step: Step, batch: Batch, token: Token, position: int, sharing: Sharing) -> None:
         """Rows that shared a line share the one of the next attempt."""

@@ -10,10 +10,11 @@ needs is in the trail: the frontier of the last commit, the batches' events, the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from elspeth.contracts import (
@@ -53,7 +54,7 @@ from elspeth.engine.reuse import KnownAnswers
 from elspeth.engine.screen import RedactingScreen
 from elspeth.engine.selection import Selection
 from elspeth.engine.standstill import Standstill
-from elspeth.engine.tokens import Token, by_index
+from elspeth.engine.tokens import grouped
 
 __all__ = ["Orchestrator", "Progress", "Terms", "Waiting"]
 
@@ -293,37 +294,35 @@ class Orchestrator:
     def _take(self, batch: SourceBatch) -> None:
         started_at = self._clock.now_us()
         admitted = self._admission.admit(batch)
-        sweep = self._processor.sweep(admitted.tokens, self._plan.first)
-        arrivals = self._admission.record(admitted, started_at=started_at) + sweep.arrivals
+        sweep = self._processor.sweep(admitted.flock, self._plan.first)
+        rejected = self._admission.record(admitted, started_at=started_at)
         first, self._next_row, self._cursor = self._next_row, batch.end.next_row, batch.end.cursor
         self._bad_rows += len(admitted.rejected)
-        self._settle(sweep, admitted.tokens)
+        self._settle(sweep)
         if self._frontier.released == first and not self._batches.live:
-            arrivals.sort(key=by_index)
-            self._frontier.write(arrivals, released=self._next_row)
+            self._frontier.write([*grouped(rejected), *sweep.arrivals], released=self._next_row)
         self._commit_if_due(len(batch.indexes) + len(batch.rejected))
 
-    def _settle(self, sweep: Sweep, tokens: Sequence[Token]) -> None:
+    def _settle(self, sweep: Sweep) -> None:
         """Hands everything that a sweep did to the recorder, between two commits."""
         sweep.record(self._recorder)
         self._bad_rows += sweep.failure_count
-        versions = [version for token in tokens for version in token.versions]
-        if versions:
-            self._recorder.add_row_bytes(versions, first_row=tokens[0].index, last_row=tokens[-1].index)
         self._known.record(sweep.taken)
         for node_no, requests in sweep.requests.items():
             self._known.ask(self._plan.steps[node_no], requests)
 
-    def _settle_harvested(self, sweep: Sweep, tokens: Sequence[Token]) -> None:
+    def _settle_harvested(self, sweep: Sweep, rows: int) -> None:
         """The same for rows that come home. Those that are next go out; of the others the trail tells in their turn."""
-        self._settle(sweep, tokens)
-        arrivals = sorted(sweep.arrivals, key=by_index)
-        if arrivals:
-            turn = self._frontier.taken(self._frontier.released, arrivals[-1].index + 1)
-            due = [arrival for arrival, row in zip(arrivals, turn, strict=False) if arrival.index == row]
+        self._settle(sweep)
+        arrived = sorted(chain.from_iterable(group.indexes for group in sweep.arrivals))
+        if arrived:
+            turn = self._frontier.taken(self._frontier.released, arrived[-1] + 1)
+            due = [row for row, in_turn in zip(arrived, turn, strict=False) if row == in_turn]
             if due:
-                self._frontier.write(due, released=due[-1].index + 1)
-        self._commit_if_due(len(tokens))
+                stop = due[-1] + 1
+                groups = (group.before(stop) for group in sweep.arrivals)
+                self._frontier.write((group for group in groups if len(group)), released=stop)
+        self._commit_if_due(rows)
 
     def _commit_if_due(self, rows: int) -> None:
         self._rows_since_commit += rows

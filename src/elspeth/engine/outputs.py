@@ -9,33 +9,42 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from elspeth.contracts import LineSink, Outcome, Row, SinkError, WrittenBatch
 from elspeth.core.canonical import compact_json, decode_json
 from elspeth.core.payloads import Extent, PartFile, sync_folder
 from elspeth.engine.plan import ERROR_FIELD, SinkPlan
-from elspeth.engine.tokens import Arrival
+from elspeth.engine.tokens import Arrivals
 
-__all__ = ["Output", "sink_row"]
+__all__ = ["Output"]
 
-
-def sink_line(arrival: Arrival, step_name: str) -> bytes:
-    """What a sink of lines gets of an arrival, as JSON: a row's own bytes, with the reason when it failed."""
-    if arrival.error is None:
-        return arrival.data
-    if arrival.outcome is Outcome.QUARANTINED:
-        return compact_json(arrival.row).encode()
-    return compact_json({**decode_json(arrival.data), ERROR_FIELD: _reason(arrival.error, step_name)}).encode()
+_Value = TypeVar("_Value")
 
 
-def sink_row(arrival: Arrival, step_name: str) -> Row:
-    """What a sink gets of an arrival: the row, with the reason when it failed."""
-    if arrival.error is None or arrival.outcome is Outcome.QUARANTINED:
-        return arrival.row
-    return {**arrival.row, ERROR_FIELD: _reason(arrival.error, step_name)}
+def sink_lines(arrivals: Arrivals, step_name: str) -> Sequence[bytes]:
+    """What a sink of lines gets of arrivals, as JSON: the rows' own bytes, with the reason when they failed."""
+    if arrivals.errors is None:
+        return arrivals.data
+    if arrivals.outcome is Outcome.QUARANTINED:
+        return [compact_json(row).encode() for row in arrivals.rows]
+    return [
+        compact_json({**decode_json(data), ERROR_FIELD: _reason(error, step_name)}).encode()
+        for data, error in zip(arrivals.data, arrivals.errors, strict=True)
+    ]
+
+
+def sink_rows(arrivals: Arrivals, step_name: str) -> Sequence[Row]:
+    """What a sink gets of arrivals: the rows, with the reason when they failed."""
+    if arrivals.errors is None or arrivals.outcome is Outcome.QUARANTINED:
+        return arrivals.rows
+    return [
+        {**row, ERROR_FIELD: _reason(error, step_name)}
+        for row, error in zip(arrivals.rows, arrivals.errors, strict=True)
+    ]
 
 
 def _reason(error: Mapping[str, Any], step_name: str) -> dict[str, Any]:
@@ -78,26 +87,24 @@ class Output:
         """What the frontier says of it; ``size`` in bytes."""
         return {"records": self.records, "next_line": self.next_line, "size": self.part.size}
 
-    def write(self, arrivals: Sequence[Arrival], names: Mapping[int, str]) -> Sequence[int]:
-        """Appends rows in order and returns the line at which each begins."""
-        written = self.encode(arrivals, names, first_line=self.next_line)
+    def write(self, groups: Sequence[Arrivals], names: Mapping[int, str]) -> list[Sequence[int]]:
+        """Appends the rows of all groups in source order; the line at which each row begins, by group."""
+        written = self.encode(groups, names, first_line=self.next_line)
+        lines = written.lines[:-1]
         self.part.append(written.data)
-        self.records += len(arrivals)
+        self.records += len(lines)
         self.next_line = written.lines[-1]
-        return written.lines
+        if len(groups) == 1:
+            return [lines]
+        line_of = dict(zip(sorted(chain.from_iterable(group.indexes for group in groups)), lines, strict=True))
+        return [list(map(line_of.__getitem__, group.indexes)) for group in groups]
 
-    def encode(self, arrivals: Sequence[Arrival], names: Mapping[int, str], *, first_line: int) -> WrittenBatch:
-        """The bytes of some arrivals. A sink of lines gets each row's own bytes, whatever its fields' types."""
+    def encode(self, groups: Sequence[Arrivals], names: Mapping[int, str], *, first_line: int) -> WrittenBatch:
+        """The bytes of arrivals. A sink of lines gets each row's own bytes, whatever its fields' types."""
         if self._line_sink is not None:
-            lines = [
-                arrival.data if arrival.error is None else sink_line(arrival, names.get(arrival.step_no or 0, ""))
-                for arrival in arrivals
-            ]
+            lines = _in_source_order(groups, [sink_lines(group, names.get(group.step_no or 0, "")) for group in groups])
             return self._line_sink.encode_lines(lines, first_line=first_line)
-        rows = [
-            arrival.row if arrival.error is None else sink_row(arrival, names.get(arrival.step_no or 0, ""))
-            for arrival in arrivals
-        ]
+        rows = _in_source_order(groups, [sink_rows(group, names.get(group.step_no or 0, "")) for group in groups])
         return self.plan.sink.encode(rows, first_line=first_line)
 
     def holds_extents(self, path: Path) -> bool:
@@ -155,6 +162,18 @@ class Output:
                 hint="Mend the path or its permissions, then resume the run: all of it is in the trail.",
             ) from error
         return size, digest
+
+
+def _in_source_order(groups: Sequence[Arrivals], values: Sequence[Sequence[_Value]]) -> Sequence[_Value]:
+    """The groups' values by row."""
+    if len(groups) == 1:
+        return values[0]
+    pairs = [
+        pair
+        for group, of_group in zip(groups, values, strict=True)
+        for pair in zip(group.indexes, of_group, strict=True)
+    ]
+    return [value for _, value in sorted(pairs, key=itemgetter(0))]
 
 
 def _holds(file: BinaryIO, extent: Extent) -> bool:

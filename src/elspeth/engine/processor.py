@@ -9,9 +9,10 @@ sees half a micro-batch.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from operator import ne
+from typing import Any, NamedTuple, Protocol, TypeGuard, TypeVar
 
 from elspeth.contracts import (
     Clock,
@@ -33,11 +34,13 @@ from elspeth.engine.batch import custom_id
 from elspeth.engine.plan import Plan, Step
 from elspeth.engine.reuse import Taken
 from elspeth.engine.screen import Screen
-from elspeth.engine.tokens import Arrival, Token, by_index
+from elspeth.engine.tokens import Arrival, Arrivals, Flock, Token, at_places, grouped, in_source_order
 
-__all__ = ["Processor", "RowContext", "StateRecorder", "Sweep"]
+__all__ = ["PassageRecorder", "Processor", "RowContext", "Sweep"]
 
-_Item = TypeVar("_Item")
+_Value = TypeVar("_Value")
+Result = Row | RowError
+"""What a step made of a row."""
 
 
 class RowContext(Context, Protocol):
@@ -46,8 +49,12 @@ class RowContext(Context, Protocol):
     row_index: int | None
 
 
-class StateRecorder(Protocol):
-    """Takes what became of tokens on their way through the nodes."""
+class PassageRecorder(Protocol):
+    """Takes what became of tokens in a sweep."""
+
+    def add_versions(self, versions: Sequence[tuple[Sequence[int], Sequence[bytes]]]) -> None:
+        """New bytes of rows, by column: as they came, and after each step that changed them."""
+        ...
 
     def add_passages(self, rows: Sequence[int], steps: Sequence[NodeStep], hashes: Sequence[Sequence[bytes]]) -> None:
         """Tokens went the same way; ``hashes`` has a column for each step that changed them."""
@@ -56,76 +63,69 @@ class StateRecorder(Protocol):
     def add_failed_passage(
         self, row: int, steps: Sequence[NodeStep], hashes: Sequence[bytes], error: Mapping[str, Any]
     ) -> None:
-        """A token failed at the last step."""
+        """A token failed at the last of these steps."""
         ...
+
+
+class _FailedPassage(NamedTuple):
+    row: int
+    steps: tuple[NodeStep, ...]
+    hashes: tuple[bytes, ...]
+    error: Mapping[str, Any]
 
 
 class Sweep:
     """What one pass of a micro-batch did."""
 
     def __init__(self) -> None:
-        self.arrivals: list[Arrival] = []
+        self.arrivals: list[Arrivals] = []
         self.requests: dict[int, list[tuple[Token, bytes]]] = {}
         self.taken: list[tuple[int, int, Taken]] = []
-        self._steps: defaultdict[int, list[NodeStep]] = defaultdict(list)
-        self._hashes: defaultdict[int, list[bytes]] = defaultdict(list)
-        self._errors: dict[int, Mapping[str, Any]] = {}
+        self.versions: list[tuple[Sequence[int], Sequence[bytes]]] = []
+        self._passages: list[Flock] = []
+        self._failures: list[_FailedPassage] = []
+        self._pending: dict[int, list[Flock]] = {}
 
     @property
     def failure_count(self) -> int:
         """How many tokens failed."""
-        return len(self._errors)
+        return len(self._failures)
 
-    def passed(
-        self,
-        tokens: Sequence[Token],
-        *,
-        changed: bool,
-        node_no: int,
-        started_at: int,
-        duration_us: int,
-        route: str | None = None,
-        attempt: int = 0,
-    ) -> None:
-        """Notes that tokens passed a node."""
-        step = NodeStep(node_no, attempt, StateStatus.COMPLETED, route, changed, started_at, duration_us)
-        for token in tokens:
-            self._steps[token.index].append(step)
-            if changed:
-                self._hashes[token.index].append(token.sha256)
+    def wait(self, node_no: int, flock: Flock) -> None:
+        """Tokens go on at a node."""
+        self._pending.setdefault(node_no, []).append(flock)
 
-    def failed(
-        self,
-        token: Token,
-        *,
-        error: Mapping[str, Any],
-        node_no: int,
-        started_at: int,
-        duration_us: int,
-        attempt: int = 0,
-    ) -> None:
-        """Notes that a token failed at a node."""
-        step = NodeStep(node_no, attempt, StateStatus.FAILED, None, False, started_at, duration_us)
-        self._steps[token.index].append(step)
-        self._errors[token.index] = error
+    def next(self) -> tuple[int, list[Flock]] | None:
+        """The lowest node at which tokens wait, and those; None when none do."""
+        if not self._pending:
+            return None
+        number = min(self._pending)
+        return number, self._pending.pop(number)
 
-    def record(self, recorder: StateRecorder) -> None:
-        """Hands over how the tokens went, those that went the same way at once."""
-        same: defaultdict[tuple[NodeStep, ...], list[int]] = defaultdict(list)
-        for row, steps in self._steps.items():
-            if row not in self._errors:
-                same[tuple(steps)].append(row)
-        for journey, rows in same.items():
-            hashes = zip(*[self._hashes[row] for row in rows], strict=True)
-            recorder.add_passages(rows, journey, list(hashes))
-        for row, error in self._errors.items():
-            recorder.add_failed_passage(row, self._steps[row], self._hashes[row], error)
+    def end(self, flock: Flock) -> None:
+        """Tokens go no further in this sweep."""
+        if flock.steps and len(flock):
+            self._passages.append(flock)
+
+    def fail(self, flock: Flock, place: int, step: NodeStep, error: Mapping[str, Any]) -> None:
+        """A token goes no further because it failed at a step."""
+        hashes = tuple(column[place] for column in flock.changed)
+        self._failures.append(_FailedPassage(flock.indexes[place], (*flock.steps, step), hashes, error))
+
+    def record(self, recorder: PassageRecorder) -> None:
+        """Hands everything over."""
+        if self.versions:
+            recorder.add_versions(self.versions)
+        for flock in self._passages:
+            recorder.add_passages(flock.indexes, flock.steps, flock.changed)
+        for failure in self._failures:
+            recorder.add_failed_passage(*failure)
 
 
 class Processor:
     """Runs the steps of a plan. It keeps nothing between micro-batches.
 
-    ``find`` gives the answer to a request that need not be made, if there is one.
+    ``find`` gives the answer of a row to a request that need not be made, if there is one.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class Processor:
         screen: Screen,
         guard: NetworkGuard,
         clock: Clock,
-        find: Callable[[Step, Token, bytes], Taken | None] = lambda _step, _token, _line: None,
+        find: Callable[[Step, int, bytes], Taken | None] = lambda _step, _row, _line: None,
     ) -> None:
         self._plan = plan
         self._find = find
@@ -146,25 +146,14 @@ class Processor:
         self._guard = guard
         self._clock = clock
 
-    def sweep(self, tokens: Sequence[Token], start: int) -> Sweep:
-        """Sends tokens on from node ``start`` until each has arrived, or waits at a batch transform."""
+    def sweep(self, flock: Flock, start: int) -> Sweep:
+        """Sends rows of the source on from node ``start`` until each has arrived, or waits at a batch transform."""
         sweep = Sweep()
-        pending: dict[int, list[Token]] = {}
-        self._move(sweep, pending, tokens, start, Outcome.COMPLETED, step_no=None)
-        self._run(sweep, pending)
+        if len(flock):
+            sweep.versions.append((flock.indexes, flock.data))
+            self._send(sweep, flock, start, Outcome.COMPLETED, step_no=None)
+        self._run(sweep)
         return sweep
-
-    def _run(self, sweep: Sweep, pending: dict[int, list[Token]]) -> None:
-        while pending:
-            number = min(pending)
-            waiting = sorted(pending.pop(number), key=by_index)
-            step = self._plan.steps[number]
-            if step.gate is not None:
-                self._gate(sweep, pending, step, waiting)
-            elif step.transform is not None:
-                self._transform(sweep, pending, step, waiting)
-            else:
-                self._ask(sweep, pending, step, waiting)
 
     def resume_sweep(
         self,
@@ -175,130 +164,173 @@ class Processor:
         started_at: int,
         attempt: int,
     ) -> Sweep:
-        """Gives tokens that waited at ``step`` their results and sends them on."""
+        """Gives tokens that waited at ``step``, in source order, their results and sends them on."""
         sweep = Sweep()
-        pending: dict[int, list[Token]] = {}
-        self._conclude(sweep, pending, step, tokens, results, started_at=started_at, attempt=attempt)
-        self._run(sweep, pending)
+        by_writer: dict[int, tuple[list[Token], list[Result]]] = {}
+        for token, result in zip(tokens, results, strict=True):
+            alike = by_writer.get(token.writer) or by_writer.setdefault(token.writer, ([], []))
+            alike[0].append(token)
+            alike[1].append(_only(step, token.index, result))
+        flocks = [Flock.of(alike) for alike, _ in by_writer.values()]
+        by_flock = [of_flock for _, of_flock in by_writer.values()]
+        self._conclude(sweep, step, flocks, by_flock, started_at=started_at, attempt=attempt)
+        self._run(sweep)
         return sweep
 
-    def _transform(self, sweep: Sweep, pending: dict[int, list[Token]], step: Step, tokens: Sequence[Token]) -> None:
+    def _run(self, sweep: Sweep) -> None:
+        while (waiting := sweep.next()) is not None:
+            number, flocks = waiting
+            step = self._plan.steps[number]
+            if step.gate is not None:
+                self._gate(sweep, step, flocks)
+            elif step.transform is not None:
+                started_at = self._clock.now_us()
+                results = in_source_order(flocks, partial(self._transform, step))
+                self._guard.check()
+                self._conclude(sweep, step, flocks, results, started_at=started_at)
+            else:
+                self._ask(sweep, step, flocks)
+
+    def _transform(self, step: Step, indexes: Sequence[int], rows: Sequence[Row]) -> Sequence[Result]:
         if step.transform is None:
             raise RuntimeError("a transform step has a transform")
-        started_at = self._clock.now_us()
         bulk = self._bulk[step.number]
-        rows = None if bulk is None else bulk.process_bulk([token.row for token in tokens])
-        if rows is not None:
-            self._guard.check()
-            self._advance(sweep, pending, step, tokens, rows, failures=[], started_at=started_at)
-            return
+        made = None if bulk is None else bulk.process_bulk(rows)
+        if made is not None:
+            if len(made) != len(rows):
+                raise RunError(f"step {step.name!r} made {len(made)} rows of {len(rows)}", hint=_ONE_OF_ONE)
+            return made
         context = self._contexts[step.number]
-        results = []
-        for token in tokens:
-            context.row_index = token.index
-            results.append(step.transform.process(token.row, context))
+        results: list[Result] = []
+        for index, row in zip(indexes, rows, strict=True):
+            context.row_index = index
+            results.append(_only(step, index, step.transform.process(row, context)))
         context.row_index = None
-        self._guard.check()
-        self._conclude(sweep, pending, step, tokens, results, started_at=started_at)
+        return results
 
     def _conclude(
         self,
         sweep: Sweep,
-        pending: dict[int, list[Token]],
         step: Step,
-        tokens: Sequence[Token],
-        results: Sequence[TransformResult],
+        flocks: Sequence[Flock],
+        results: Sequence[Sequence[Result]],
         *,
         started_at: int,
         attempt: int = 0,
     ) -> None:
-        """Notes the results of a transform for its tokens and moves them on."""
-        failures: list[tuple[Token, RowError]] = []
-        kept: list[Token] = []
-        rows: list[Row] = []
-        for token, result in zip(tokens, results, strict=True):
-            if result.failure is not None:
-                failures.append((token, result.failure))
-            else:
-                kept.append(token)
-                rows.append(self._only_row(step, token, result))
-        self._advance(sweep, pending, step, kept, rows, failures=failures, started_at=started_at, attempt=attempt)
-
-    def _advance(
-        self,
-        sweep: Sweep,
-        pending: dict[int, list[Token]],
-        step: Step,
-        tokens: Sequence[Token],
-        rows: Sequence[Row],
-        *,
-        failures: list[tuple[Token, RowError]],
-        started_at: int,
-        attempt: int = 0,
-    ) -> None:
-        """Gives tokens their rows after a transform and moves them on; ``failures`` are those that got none."""
-        encoded = self._plan.codecs[step.number].encode_each(rows)
-        changed: list[Token] = []
-        values: list[Row] = []
-        versions: list[bytes] = []
-        same: list[Token] = []
-        for token, row, data in zip(tokens, rows, encoded, strict=True):
-            if isinstance(data, NotEncodableError):
-                failures.append((token, RowError(code="not_encodable", message=str(data))))
-            elif data == token.data:
-                token.row = row  # the same bytes, but the plugin may have handed out another object
-                same.append(token)
-            else:
-                changed.append(token)
-                values.append(row)
-                versions.append(data)
-        if refused := self._screen.with_secret(step, changed, versions):
-            failures += [(changed[place], _would_hold_secret("row")) for place in sorted(refused)]
-            changed, values = _without(changed, refused), _without(values, refused)
-            versions = _without(versions, refused)
-        number = step.number
-        for token, row, data, digest in zip(changed, values, versions, sha256_each(versions), strict=True):
-            token.become(row, data, digest, number)
-        duration_us = self._clock.now_us() - started_at
-        note: dict[str, Any] = {
-            "node_no": number,
-            "started_at": started_at,
-            "duration_us": duration_us // max(len(changed) + len(same) + len(failures), 1),
-            "attempt": attempt,
-        }
-        sweep.passed(changed, changed=True, **note)
-        sweep.passed(same, changed=False, **note)
-        self._fail(sweep, step, failures, note)
+        """Gives tokens what a transform made of them and moves them on."""
+        took_us = self._clock.now_us() - started_at
+        done = NodeStep(
+            node_no=step.number,
+            attempt=attempt,
+            status=StateStatus.COMPLETED,
+            route=None,
+            is_changed=True,
+            started_at=started_at,
+            duration_us=took_us // max(sum(map(len, flocks)), 1),
+        )
         target, outcome = self._plan.end_at(step, "next")
-        passed = changed if not same else sorted(changed + same, key=by_index)
-        self._move(sweep, pending, passed, target, outcome, step_no=None)
+        for flock, of_flock in zip(flocks, results, strict=True):
+            for moved in self._changed(sweep, step, flock, of_flock, done):
+                self._send(sweep, moved, target, outcome, step_no=None)
 
-    def _gate(self, sweep: Sweep, pending: dict[int, list[Token]], step: Step, tokens: Sequence[Token]) -> None:
+    def _changed(
+        self, sweep: Sweep, step: Step, flock: Flock, results: Sequence[Result], done: NodeStep
+    ) -> list[Flock]:
+        """The tokens with what a step made of them: those whose bytes are the same, and those with new ones."""
+        sound, rows = self._sound(sweep, step, flock, results, done)
+        flock = flock.at(sound)
+        sound, versions = self._sound(sweep, step, flock, self._encoded(step, rows), done)
+        flock, rows = flock.at(sound), at_places(rows, sound)
+        is_new = list(map(ne, versions, flock.data))
+        if all(is_new):
+            return [self._renewed(sweep, step, flock, rows, versions, done)]
+        new = [place for place, is_one in enumerate(is_new) if is_one]
+        same = [place for place, is_one in enumerate(is_new) if not is_one]
+        return [
+            flock.at(same).after(done._replace(is_changed=False), at_places(rows, same)),
+            self._renewed(sweep, step, flock.at(new), at_places(rows, new), at_places(versions, new), done),
+        ]
+
+    def _encoded(self, step: Step, rows: Sequence[Row]) -> Sequence[bytes | RowError]:
+        codec = self._plan.codecs[step.number]
+        try:
+            return codec.encode_batch(rows)
+        except NotEncodableError:
+            return [
+                RowError(code="not_encodable", message=str(data)) if isinstance(data, NotEncodableError) else data
+                for data in codec.encode_each(rows)
+            ]
+
+    def _renewed(
+        self, sweep: Sweep, step: Step, flock: Flock, rows: Sequence[Row], versions: Sequence[bytes], done: NodeStep
+    ) -> Flock:
+        """The tokens with new bytes, which hold no secret."""
+        if refused := self._screen.with_secret(step, flock.indexes, versions):
+            looked_at = [_SECRET_ROW if place in refused else data for place, data in enumerate(versions)]
+            sound, versions = self._sound(sweep, step, flock, looked_at, done)
+            flock, rows = flock.at(sound), at_places(rows, sound)
+        hashes = sha256_each(versions)
+        if versions:
+            sweep.versions.append((flock.indexes, versions))
+        return flock.become(done, rows, versions, hashes, writer=step.number)
+
+    def _sound(
+        self, sweep: Sweep, step: Step, flock: Flock, values: Sequence[_Value | RowError], done: NodeStep
+    ) -> tuple[Sequence[int], Sequence[_Value]]:
+        """Ends the tokens that have a fault for a value; the places of the others, and their values."""
+        if _are_sound(values):
+            return range(len(values)), values
+        faults = {place: value for place, value in enumerate(values) if isinstance(value, RowError)}
+        self._fail(sweep, step, flock, faults, done)
+        sound = [(place, value) for place, value in enumerate(values) if not isinstance(value, RowError)]
+        return [place for place, _ in sound], [value for _, value in sound]
+
+    def _gate(self, sweep: Sweep, step: Step, flocks: Sequence[Flock]) -> None:
+        started_at = self._clock.now_us()
+        labels = [self._labels(step, flock.rows) for flock in flocks]
+        took_us = self._clock.now_us() - started_at
+        passed = NodeStep(
+            node_no=step.number,
+            attempt=0,
+            status=StateStatus.COMPLETED,
+            route=None,
+            is_changed=False,
+            started_at=started_at,
+            duration_us=took_us // max(sum(map(len, flocks)), 1),
+        )
+        for flock, of_flock in zip(flocks, labels, strict=True):
+            routed: dict[str, list[int]] = {}
+            faults: dict[int, RowError] = {}
+            for place, label in enumerate(of_flock):
+                if isinstance(label, RowError):
+                    faults[place] = label
+                else:
+                    (routed.get(label) or routed.setdefault(label, [])).append(place)
+            self._fail(sweep, step, flock, faults, passed)
+            for label, places in routed.items():
+                group = flock.at(places)
+                target, outcome = self._plan.end_at(step, f"route:{label}")
+                group = group.after(passed._replace(route=label), group.rows)
+                self._send(sweep, group, target, outcome, step_no=step.number)
+
+    def _labels(self, step: Step, rows: Sequence[Row]) -> list[str | RowError]:
+        """The routes that a gate gives to rows."""
         gate = step.gate
         if gate is None:
             raise RuntimeError("a gate step has a gate")
-        started_at = self._clock.now_us()
-        routed: dict[str, list[Token]] = {}
-        failures: list[tuple[Token, RowError]] = []
         truths: dict[bool, str] = {}
-        for token in tokens:
+        labels: list[str | RowError] = []
+        for row in rows:
             try:
-                value = gate.evaluate(token.row)
+                value = gate.evaluate(row)
                 if isinstance(value, bool):
-                    label = truths.get(value) or truths.setdefault(value, self.label(step, value))
+                    labels.append(truths.get(value) or truths.setdefault(value, self.label(step, value)))
                 else:
-                    label = self.label(step, value)
+                    labels.append(self.label(step, value))
             except ExpressionFailure as failure:
-                failures.append((token, RowError(code="gate", message=failure.message)))
-                continue
-            routed.setdefault(label, []).append(token)
-        duration_us = (self._clock.now_us() - started_at) // max(len(tokens), 1)
-        note: dict[str, Any] = {"node_no": step.number, "started_at": started_at, "duration_us": duration_us}
-        for label, group in routed.items():
-            sweep.passed(group, changed=False, route=label, **note)
-            target, outcome = self._plan.end_at(step, f"route:{label}")
-            self._move(sweep, pending, group, target, outcome, step_no=step.number)
-        self._fail(sweep, step, failures, note)
+                labels.append(RowError(code="gate", message=failure.message))
+        return labels
 
     @staticmethod
     def label(step: Step, value: object) -> str:
@@ -311,93 +343,107 @@ class Processor:
         shown = f"the value {label[:80]!r}" if label is not None else f"a value of type {type(value).__name__}"
         raise ExpressionFailure(f"{shown} has no route")
 
-    def _ask(self, sweep: Sweep, pending: dict[int, list[Token]], step: Step, tokens: Sequence[Token]) -> None:
+    def _ask(self, sweep: Sweep, step: Step, flocks: Sequence[Flock]) -> None:
+        requests: list[tuple[Token, bytes]] = []
+        for flock in flocks:
+            requests += self._asked(sweep, step, flock)
+        if requests:
+            sweep.requests[step.number] = sorted(requests, key=lambda request: request[0].index)
+
+    def _asked(self, sweep: Sweep, step: Step, flock: Flock) -> list[tuple[Token, bytes]]:
+        """The requests of a flock whose answers are not known; rows whose answers are go on."""
         started_at = self._clock.now_us()
-        failures: list[tuple[Token, RowError]] = []
-        answered: list[Token] = []
-        results: list[TransformResult] = []
         if step.batch is None:
             raise RuntimeError("only batch transforms make requests")
-        requests: list[tuple[Token, bytes]] = []
-        lines = [step.batch.request_line(token.row, custom_id(token.index, 0)) for token in tokens]
-        asking = [token for token, line in zip(tokens, lines, strict=True) if isinstance(line, bytes)]
-        refused = self._screen.with_secret(step, asking, [line for line in lines if isinstance(line, bytes)])
-        secret = {asking[place].index for place in refused}
-        for token, line in zip(tokens, lines, strict=True):
-            if isinstance(line, RowError):
-                failures.append((token, line))
-            elif token.index in secret:
-                failures.append((token, _would_hold_secret("request")))
-            elif (taken := self._find(step, token, line)) is not None:
-                sweep.taken.append((step.number, token.index, taken))
-                answered.append(token)
-                results.append(step.batch.merge(token.row, taken.verdict))
-            else:
-                requests.append((token, line))
-        if requests:
-            sweep.requests[step.number] = requests
+        ids = [custom_id(index, 0) for index in flock.indexes]
+        lines = list(map(step.batch.request_line, flock.rows, ids))
+        asked = NodeStep(
+            node_no=step.number,
+            attempt=0,
+            status=StateStatus.COMPLETED,
+            route=None,
+            is_changed=False,
+            started_at=started_at,
+            duration_us=0,
+        )
+        places, requests = self._sound(sweep, step, flock, lines, asked)
+        flock = flock.at(places)
+        if refused := self._screen.with_secret(step, flock.indexes, requests):
+            looked_at = [_SECRET_REQUEST if place in refused else line for place, line in enumerate(requests)]
+            places, requests = self._sound(sweep, step, flock, looked_at, asked)
+            flock = flock.at(places)
+        taken = [self._find(step, row, line) for row, line in zip(flock.indexes, requests, strict=True)]
+        open_places = [place for place, answer in enumerate(taken) if answer is None]
+        sweep.end(flock.at(open_places))
+        answered = [(place, answer) for place, answer in enumerate(taken) if answer is not None]
         if answered:
-            self._conclude(sweep, pending, step, answered, results, started_at=started_at)
-        self._fail(sweep, step, failures, {"node_no": step.number, "started_at": started_at, "duration_us": 0})
+            results = []
+            for place, answer in answered:
+                index, row = flock.indexes[place], flock.rows[place]
+                sweep.taken.append((step.number, index, answer))
+                results.append(_only(step, index, step.batch.merge(row, answer.verdict)))
+            group = flock.at([place for place, _ in answered])
+            self._conclude(sweep, step, [group], [results], started_at=started_at)
+        return [(flock.token(place), requests[place]) for place in open_places]
 
-    def _fail(
-        self,
-        sweep: Sweep,
-        step: Step,
-        failures: Sequence[tuple[Token, RowError]],
-        note: Mapping[str, Any],
-    ) -> None:
-        for token, failure in failures:
-            error = self._screen.error(step, token, failure)
-            sweep.failed(token, error=error, **note)
-            target, outcome = self._plan.end_at(step, "on_error")
-            sweep.arrivals.append(
+    def _fail(self, sweep: Sweep, step: Step, flock: Flock, faults: Mapping[int, RowError], done: NodeStep) -> None:
+        """Ends the tokens at some places of a flock with these errors."""
+        if not faults:
+            return
+        target, outcome = self._plan.end_at(step, "on_error")
+        failed = done._replace(status=StateStatus.FAILED, is_changed=False)
+        decode = self._plan.codecs[flock.writer].decode
+        arrivals = []
+        for place, fault in faults.items():
+            index, data = flock.indexes[place], flock.data[place]
+            error = self._screen.error(step, index, fault)
+            sweep.fail(flock, place, failed, error)
+            arrivals.append(
                 Arrival(
-                    token.index,
+                    index,
                     outcome,
                     step_no=step.number,
                     sink_no=target,
-                    row=self._plan.codecs[token.writer].decode(token.data),
-                    data=token.data,
+                    row=decode(data),
+                    data=data,
                     error=error,
                 )
             )
+        sweep.arrivals += grouped(arrivals)
 
-    def _only_row(self, step: Step, token: Token, result: TransformResult) -> Row:
-        if len(result.rows) != 1:
-            raise RunError(
-                f"step {step.name!r} made {len(result.rows)} rows of row {token.index}",
-                hint="Steps that make several rows of one, or none, are not in this version.",
-            )
-        return result.rows[0]
-
-    def _move(
-        self,
-        sweep: Sweep,
-        pending: dict[int, list[Token]],
-        tokens: Sequence[Token],
-        target: int | None,
-        outcome: Outcome,
-        *,
-        step_no: int | None,
-    ) -> None:
-        if not tokens:
+    def _send(self, sweep: Sweep, flock: Flock, target: int | None, outcome: Outcome, *, step_no: int | None) -> None:
+        """Moves tokens on to a node, or to the sink where they end."""
+        if not len(flock):
             return
         if target is None:
             raise RuntimeError("only failed rows are discarded")
         if not self._plan.is_sink(target):
-            pending.setdefault(target, []).extend(tokens)
+            sweep.wait(target, flock)
             return
+        sweep.end(flock)
         decided_by = step_no if outcome is Outcome.ROUTED else None
-        sweep.arrivals += [
-            Arrival(token.index, outcome, step_no=decided_by, sink_no=target, row=token.row, data=token.data)
-            for token in tokens
-        ]
+        sweep.arrivals.append(
+            Arrivals(flock.indexes, flock.rows, flock.data, outcome=outcome, step_no=decided_by, sink_no=target)
+        )
 
 
-def _would_hold_secret(what: str) -> RowError:
-    return RowError(code="secret", message=f"the {what} would hold a secret")
+def _only(step: Step, index: int, result: TransformResult) -> Result:
+    """The one row that a step may make of a row in this version, or why it made none."""
+    if result.failure is not None:
+        return result.failure
+    if len(result.rows) != 1:
+        raise RunError(
+            f"step {step.name!r} made {len(result.rows)} rows of row {index}",
+            hint=_ONE_OF_ONE,
+        )
+    return result.rows[0]
 
 
-def _without(items: Sequence[_Item], places: Collection[int]) -> list[_Item]:
-    return [item for place, item in enumerate(items) if place not in places]
+def _are_sound(values: Sequence[_Value | RowError]) -> TypeGuard[Sequence[_Value]]:
+    return not any(issubclass(kind, RowError) for kind in set(map(type, values)))
+
+
+_ONE_OF_ONE = "Steps that make several rows of one, or none, are not in this version."
+_SECRET_ROW, _SECRET_REQUEST = (
+    RowError(code="secret", message=f"the {what} would hold a secret") for what in ("row", "request")
+)

@@ -51,9 +51,8 @@ def _rebuild(output: Output, rows: TrailRows, frontier: Frontier, names: Mapping
         file.write(header.data)
         for start in range(0, frontier.released, _ROWS_AT_ONCE):
             end = min(start + _ROWS_AT_ONCE, frontier.released)
-            arrivals = (frontier.arrival(row, rows) for row in rows.fetch(frontier.taken(start, end)))
-            chosen = [arrival for arrival in arrivals if arrival.sink_no == output.plan.number]
-            written = output.encode(chosen, names, first_line=line)
+            groups = [one for one in frontier.recorded(start, end, rows) if one.sink_no == output.plan.number]
+            written = output.encode(groups, names, first_line=line)
             file.write(written.data)
             line = written.lines[-1]
         file.flush()

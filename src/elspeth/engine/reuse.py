@@ -77,7 +77,7 @@ class KnownAnswers:
         """Sees to it that requests are sent whose answers were not found."""
         self._shared.ask(step, requests)
 
-    def find(self, step: Step, token: Token, line: bytes) -> Taken | None:  # noqa: ARG002 - any row may take it
+    def find(self, step: Step, row: int, line: bytes) -> Taken | None:  # noqa: ARG002 - any row may take it
         """The answer to an equal request, if one can be taken."""
         if step.number not in self._steps:
             return None

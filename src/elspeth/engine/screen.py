@@ -12,7 +12,6 @@ from typing import Any, Protocol
 from elspeth.contracts import RowError
 from elspeth.core.calls import Redactor
 from elspeth.engine.plan import Step
-from elspeth.engine.tokens import Token
 
 __all__ = ["RedactingScreen", "Screen"]
 
@@ -20,11 +19,11 @@ __all__ = ["RedactingScreen", "Screen"]
 class Screen(Protocol):
     """Looks at everything that a step wants to keep."""
 
-    def with_secret(self, step: Step, tokens: Sequence[Token], data: Sequence[bytes]) -> Collection[int]:
-        """The places at which ``data``, rows' bytes after the step or request lines, holds a registered secret."""
+    def with_secret(self, step: Step, rows: Sequence[int], data: Sequence[bytes]) -> Collection[int]:
+        """The places at which ``data``, bytes of rows after the step or their request lines, holds a secret."""
         ...
 
-    def error(self, step: Step, token: Token, failure: RowError) -> dict[str, Any]:
+    def error(self, step: Step, row: int, failure: RowError) -> dict[str, Any]:
         """What is kept of a failure: code, message and detail."""
         ...
 
@@ -38,13 +37,13 @@ class RedactingScreen:
     def with_secret(
         self,
         step: Step,  # noqa: ARG002 - a Protocol's method
-        tokens: Sequence[Token],  # noqa: ARG002
+        rows: Sequence[int],  # noqa: ARG002
         data: Sequence[bytes],
     ) -> Collection[int]:
         """Where one stands."""
         return self._redactor.places(data)
 
-    def error(self, step: Step, token: Token, failure: RowError) -> dict[str, Any]:  # noqa: ARG002 - the same
+    def error(self, step: Step, row: int, failure: RowError) -> dict[str, Any]:  # noqa: ARG002 - the same
         """The failure with secrets replaced."""
         error: dict[str, Any] = {"code": failure.code, "message": self._redactor.redact_text(failure.message)}
         if failure.detail is not None:

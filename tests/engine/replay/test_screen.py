@@ -13,10 +13,9 @@ from elspeth.engine.replay.findings import Findings
 from elspeth.engine.replay.pairing import Pairing
 from elspeth.engine.replay.screen import RecordedScreen
 from elspeth.engine.replay.stretch import Stretch
-from elspeth.engine.tokens import Token
 
 STEP = Step(number=1, name="step", targets={})
-TOKEN = Token(0, {}, b"{}", b"", writer=0, versions=[])
+ROW = 0
 
 
 def screen(error: dict[str, object]) -> tuple[RecordedScreen, Findings]:
@@ -38,17 +37,17 @@ def screen(error: dict[str, object]) -> tuple[RecordedScreen, Findings]:
 )
 def test_words_with_a_secret_stand_when_those_around_it_agree(recorded: str, replayed: str, is_obeyed: bool) -> None:
     made, findings = screen({"code": "leak", "message": recorded})
-    error = made.error(STEP, TOKEN, RowError(code="leak", message=replayed))
+    error = made.error(STEP, ROW, RowError(code="leak", message=replayed))
     assert (recorded if is_obeyed else replayed) == error["message"]
     assert is_obeyed == bool(findings.not_recomputed)
-    assert "other" == made.error(STEP, TOKEN, RowError(code="other", message=replayed))["code"]
+    assert "other" == made.error(STEP, ROW, RowError(code="other", message=replayed))["code"]
 
 
 def test_a_row_is_refused_for_a_secret_where_the_record_says_so() -> None:
     made, findings = screen({"code": "secret", "message": "m"})
-    assert {0} == set(made.with_secret(STEP, [TOKEN], [b"data"]))
+    assert {0} == set(made.with_secret(STEP, [ROW], [b"data"]))
     assert {"rows that would have held a secret": 1} == findings.not_recomputed
-    assert not screen({"code": "leak", "message": "[REDACTED]"})[0].with_secret(STEP, [TOKEN], [b"data"])
+    assert not screen({"code": "leak", "message": "[REDACTED]"})[0].with_secret(STEP, [ROW], [b"data"])
 
 
 @pytest.mark.usefixtures("odd_plugins")

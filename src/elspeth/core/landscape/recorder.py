@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import count
+from itertools import chain, count
+from operator import itemgetter
 from typing import Any
 
 from elspeth.contracts import (
@@ -95,10 +96,15 @@ class LandscapeRecorder:
             for step in steps
         ]
 
-    def add_row_bytes(self, versions: Sequence[bytes], *, first_row: int, last_row: int) -> None:
+    def add_versions(self, versions: Sequence[tuple[Sequence[int], Sequence[bytes]]]) -> None:
+        """Stores new bytes of rows, given by column: as they came, and after each step that changed them."""
+        first_row, last_row = min(rows[0] for rows, _ in versions), max(rows[-1] for rows, _ in versions)
+        self.add_row_bytes(_by_row(versions), first_row=first_row, last_row=last_row)
+
+    def add_row_bytes(self, versions: Iterable[bytes], *, first_row: int, last_row: int) -> None:
         """Stores all versions of a micro-batch's rows, row by row, as the lines of one frame."""
         _, segment = self.journal.payloads.shared(PayloadClass.ROWS)
-        segment.append_frame(b"\n".join(versions) + b"\n", first_row=first_row, last_row=last_row)
+        segment.append_frame(b"\n".join([*versions, b""]), first_row=first_row, last_row=last_row)
 
     def add_reuse(self, row: int, reuse: Reuse) -> None:
         """Records that a token took an answer that was there already."""
@@ -361,3 +367,12 @@ def _store_body(journal: Journal, data: bytes, payload_class: PayloadClass, *, s
 
 def _as_bytes(data: bytes | Mapping[str, Any]) -> bytes:
     return data if isinstance(data, bytes) else canonical_json(data)
+
+
+def _by_row(versions: Sequence[tuple[Sequence[int], Sequence[bytes]]]) -> Iterable[bytes]:
+    """The bytes of columns, row by row, each row's in the order of the columns."""
+    rows = versions[0][0]
+    if all(others == rows for others, _ in versions):
+        return chain.from_iterable(zip(*[column for _, column in versions], strict=True))
+    pairs = [pair for rows, column in versions for pair in zip(rows, column, strict=True)]
+    return [data for _, data in sorted(pairs, key=itemgetter(0))]

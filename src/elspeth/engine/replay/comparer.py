@@ -7,6 +7,7 @@ same row is not told again.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,11 +18,10 @@ from elspeth.engine.replay.findings import ABSENT, Findings, Sort
 from elspeth.engine.replay.pairing import Pairing
 from elspeth.engine.replay.rows import RecordedRows
 from elspeth.engine.replay.stretch import Stretch, What
-from elspeth.engine.tokens import Arrival, Token
+from elspeth.engine.tokens import Arrivals
 
 __all__ = ["Comparer"]
 
-_COMPLETED, _FAILED = StateStatus.COMPLETED.value, StateStatus.FAILED.value
 _STATUS_WORDS = {status.value: status.word for status in StateStatus}
 _OUTCOME_WORDS = {outcome.value: outcome.word for outcome in Outcome}
 _END = "(end)"
@@ -48,17 +48,17 @@ class Comparer:
         self._recorded_names = recorded_names
         self._disturbed: set[int | None] = set()
         self._stretch = Stretch({})
-        self._tokens: dict[int, Token] = {}
+        self._versions: list[tuple[Sequence[int], Sequence[bytes]]] = []
         self._hashes: dict[int, bytes] = {}
         self._compared: list[tuple[Sequence[int], int]] = []
         self._ended: set[int] = set()
         self._told: dict[int, Told] = {}
 
-    def begin(self, stretch: Stretch, tokens: Sequence[Token]) -> None:
+    def begin(self, stretch: Stretch) -> None:
         """What comes next belongs to these rows."""
         self._stretch = stretch
-        self._tokens = {token.index: token for token in tokens}
-        self._hashes = {token.index: token.sha256 for token in tokens}
+        self._versions = []
+        self._hashes = {}
         rejected = [row for row in stretch.rows if stretch.is_rejected(row)] if 0 in stretch.nodes else []
         self._compared = [(rejected, 0)]
         self._ended = set()
@@ -66,38 +66,38 @@ class Comparer:
 
     # What the engine records
 
+    def add_versions(self, versions: Sequence[tuple[Sequence[int], Sequence[bytes]]]) -> None:
+        """New bytes of rows, by column."""
+        self._versions += versions
+
     def add_passages(self, rows: Sequence[int], steps: Sequence[NodeStep], hashes: Sequence[Sequence[bytes]]) -> None:
         """Tokens went the same way."""
         columns = iter(hashes)
         for step in steps:
-            self._passed(rows, step, next(columns) if step.is_changed else None)
+            if step.is_changed:
+                column = next(columns)
+                self._hashes.update(zip(rows, column, strict=True))
+                self._compare_step(rows, step, column)
+            else:
+                self._compare_step(rows, step, [None] * len(rows))
 
     def add_failed_passage(
         self, row: int, steps: Sequence[NodeStep], hashes: Sequence[bytes], error: Mapping[str, Any]
     ) -> None:
-        """A token failed at the last step."""
-        *before, last = steps
-        self.add_passages([row], before, [[digest] for digest in hashes])
-        recorded_no = self._recorded_of.get(last.node_no)
-        if recorded_no is None:
-            return
-        self._compared.append(([row], recorded_no))
-        what = (_FAILED, last.attempt, None, None, compact_json(error))
-        recorded = self._stretch.states.get((row, recorded_no))
-        if recorded is None or recorded[0] != what:
-            self._compare_state(row, last.node_no, recorded_no, what)
+        """A token failed at the last of these steps."""
+        self.add_passages([row], steps[:-1], [[digest] for digest in hashes])
+        self._compare_step([row], steps[-1], [None], compact_json(error))
 
-    def _passed(self, rows: Sequence[int], step: NodeStep, hashes: Sequence[bytes] | None) -> None:
-        """Compares what became of rows at a node; ``hashes`` is None where it left them as they were."""
-        if hashes is not None:
-            self._hashes.update(zip(rows, hashes, strict=True))
+    def _compare_step(
+        self, rows: Sequence[int], step: NodeStep, hashes: Sequence[bytes | None], error: str | None = None
+    ) -> None:
         recorded_no = self._recorded_of.get(step.node_no)
         if recorded_no is None:
             return
         self._compared.append((rows, recorded_no))
-        states = self._stretch.states
-        for place, row in enumerate(rows):
-            what = (_COMPLETED, step.attempt, step.route, None if hashes is None else hashes[place], None)
+        states, status = self._stretch.states, step.status.value
+        for row, digest in zip(rows, hashes, strict=True):
+            what = (status, step.attempt, step.route, digest, error)
             recorded = states.get((row, recorded_no))
             if recorded is None or recorded[0] != what:
                 self._compare_state(row, step.node_no, recorded_no, what)
@@ -141,22 +141,22 @@ class Comparer:
             self._differ(Sort.OUTCOME, row, None, "line", line, sink_line)
             self._disturb(sink_no, recorded_sink)
 
-    def begin_writing(self, arrivals: Sequence[Arrival]) -> None:
+    def begin_writing(self, arrivals: Sequence[Arrivals]) -> None:
         """The arrivals of the stretch are about to be written: what is not among them, or goes elsewhere, is missed."""
-        sinks = {arrival.index: arrival.sink_no for arrival in arrivals}
+        sinks = {row: group.sink_no for group in arrivals for row in group.indexes}
         for row, ending in self._stretch.outcomes.items():
             sink_no = sinks.get(row)
             if row not in sinks or (None if sink_no is None else self._recorded_of.get(sink_no)) != ending[2]:
                 self._disturb(sink_no, ending[2])
 
-    def compare_end(self, arrival: Arrival) -> None:
-        """The row as it ends: what an edited pipeline does behind the last step that has a partner."""
-        if arrival.outcome is Outcome.QUARANTINED:
-            return
+    def compare_ends(self, arrivals: Sequence[Arrivals]) -> None:
+        """The rows as they end: what an edited pipeline does behind the last step that has a partner."""
         last = self._stretch.nodes[-1] if self._stretch.nodes else 0
-        digest, commit_no = self._stretch.version_after(arrival.index, last)
-        if sha256(arrival.data) != digest:
-            self._compare_rows(arrival.index, _END, (digest, commit_no), arrival.data)
+        sound = [group for group in arrivals if group.outcome is not Outcome.QUARANTINED]
+        for row, data in sorted(pair for group in sound for pair in zip(group.indexes, group.data, strict=True)):
+            version = self._stretch.version_after(row, last)
+            if sha256(data) != version[0]:
+                self._compare_rows(row, _END, version, data)
 
     def end(self) -> None:
         """Looks for what is recorded and did not happen."""
@@ -212,8 +212,10 @@ class Comparer:
             self._differ(Sort.FIELD, row, step, "(order)", list(one), list(other))
 
     def _replayed_data(self, row: int, digest: bytes | None) -> bytes:
-        wanted = digest or self._hashes[row]
-        return next(data for data in self._tokens[row].versions if sha256(data) == wanted)
+        """The bytes with that hash; without one those that the row had by then."""
+        wanted = digest or self._hashes.get(row)
+        versions = [column[bisect_left(rows, row)] for rows, column in self._versions if row in rows]
+        return next((data for data in versions if sha256(data) == wanted), versions[0])
 
     def _differ(self, sort: Sort, row: int, step: str | None, field: str, recorded: Any, replayed: Any) -> None:
         """Notes a difference unless the same one was told of the row at an earlier step."""

@@ -38,7 +38,7 @@ from elspeth.engine.replay.screen import RecordedScreen
 from elspeth.engine.replay.stretch import Stretch, read_stretches
 from elspeth.engine.replay.taken import TakenAnswers
 from elspeth.engine.selection import Selection
-from elspeth.engine.tokens import Arrival, by_index
+from elspeth.engine.tokens import Arrivals, Flock, grouped
 
 __all__ = ["Recorded", "ReplayedFile", "Replayer"]
 
@@ -179,25 +179,32 @@ class Replayer:
         self._screen.stretch = stretch
         self._calls.begin(stretch)
         tokens = self._rows.tokens(stretch)
-        self._comparer.begin(stretch, tokens)
-        arrivals = list(self._rows.rejected(stretch, sink_no=self._plan.on_invalid))
-        sweep = self._processor.sweep(tokens, self._plan.first)
-        arrivals += self._settle(sweep)
-        arrivals += self._ask(sweep, asking, stretch)
-        arrivals = [arrival for arrival in arrivals if not self._findings.has_ended(arrival.index)]
-        arrivals.sort(key=by_index)
+        self._comparer.begin(stretch)
+        arrivals = grouped(self._rows.rejected(stretch, sink_no=self._plan.on_invalid))
+        if tokens:
+            sweep = self._processor.sweep(Flock.of(tokens), self._plan.first)
+            arrivals += self._settle(sweep)
+            arrivals += self._ask(sweep, asking, stretch)
+        arrivals = self._not_ended(arrivals)
         if self._pairing.is_edited:
-            for arrival in arrivals:
-                self._comparer.compare_end(arrival)
+            self._comparer.compare_ends(arrivals)
         self._comparer.begin_writing(arrivals)
         self._frontier.write(arrivals, released=stretch.last + 1)
         self._comparer.end()
         self._calls.end(stretch)
         self._findings.end_stretch()
 
-    def _ask(self, sweep: Sweep, asking: Asking, stretch: Stretch) -> list[Arrival]:
+    def _not_ended(self, arrivals: Sequence[Arrivals]) -> list[Arrivals]:
+        """The arrivals of rows that could be replayed to their end."""
+        has_ended = self._findings.has_ended
+        chosen = (
+            group.chosen([place for place, row in enumerate(group.indexes) if not has_ended(row)]) for group in arrivals
+        )
+        return [group for group in chosen if len(group)]
+
+    def _ask(self, sweep: Sweep, asking: Asking, stretch: Stretch) -> list[Arrivals]:
         """Gives waiting rows their answers, from the first batch step on, until none waits."""
-        arrivals: list[Arrival] = []
+        arrivals: list[Arrivals] = []
         waiting: dict[tuple[int, int], list[Request]] = {}
         self._gather(waiting, sweep, stretch)
         while waiting:
@@ -222,7 +229,7 @@ class Replayer:
                 attempt = stretch.first_attempt(token.index, self._pairing.recorded.get(number))
                 waiting.setdefault((number, attempt), []).append(Request(token, line, attempt))
 
-    def _settle(self, sweep: Sweep) -> Sequence[Arrival]:
+    def _settle(self, sweep: Sweep) -> Sequence[Arrivals]:
         sweep.record(self._comparer)
         return sweep.arrivals
 

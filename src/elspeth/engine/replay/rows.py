@@ -103,7 +103,7 @@ class RecordedRows:
         except ValueError as error:
             self._damage(row, "source", digest, str(error))
             return
-        yield Token(row, value, data, sha256(data), writer=SOURCE_NODE, versions=[data])
+        yield Token(row, value, data, sha256(data), SOURCE_NODE)
 
     def _damage(self, row: int, step: str, digest: bytes, message: str) -> None:
         """Bytes that are there and of no use."""

@@ -18,7 +18,6 @@ from elspeth.engine.plan import Step
 from elspeth.engine.replay.findings import Findings
 from elspeth.engine.replay.pairing import Pairing
 from elspeth.engine.replay.stretch import Stretch
-from elspeth.engine.tokens import Token
 
 __all__ = ["RecordedScreen"]
 
@@ -36,34 +35,34 @@ class RecordedScreen:
     def with_secret(
         self,
         step: Step,
-        tokens: Sequence[Token],
+        rows: Sequence[int],
         data: Sequence[bytes],  # noqa: ARG002 - a Protocol's method
     ) -> Collection[int]:
         """The rows that the run refused here for that reason."""
-        places = {place for place, token in enumerate(tokens) if self._is_refused(step, token)}
+        places = {place for place, row in enumerate(rows) if self._is_refused(step, row)}
         for _ in places:
             self._findings.obeyed("rows that would have held a secret")
         return places
 
-    def error(self, step: Step, token: Token, failure: RowError) -> dict[str, Any]:
+    def error(self, step: Step, row: int, failure: RowError) -> dict[str, Any]:
         """The failure; in the recorded words where only what is secret makes the difference."""
         error: dict[str, Any] = {"code": failure.code, "message": failure.message}
         if failure.detail is not None:
             error["detail"] = dict(failure.detail)
-        recorded = self._recorded(step, token)
+        recorded = self._recorded(step, row)
         if recorded is None or recorded == error or not _agree(compact_json(recorded), compact_json(error)):
             return error
         self._findings.obeyed("failures whose words held a secret")
         return dict(recorded)
 
-    def _is_refused(self, step: Step, token: Token) -> bool:
-        recorded = self._recorded(step, token)
+    def _is_refused(self, step: Step, row: int) -> bool:
+        recorded = self._recorded(step, row)
         return recorded is not None and recorded.get("code") == "secret"
 
-    def _recorded(self, step: Step, token: Token) -> Mapping[str, Any] | None:
-        text = self.stretch.error_at(token.index, self._pairing.recorded.get(step.number))
+    def _recorded(self, step: Step, row: int) -> Mapping[str, Any] | None:
+        text = self.stretch.error_at(row, self._pairing.recorded.get(step.number))
         try:
-            return None if text is None else read_json(text, f"node_states of row {token.index}")
+            return None if text is None else read_json(text, f"node_states of row {row}")
         except TrailError:  # nothing to obey; the comparer tells it as a difference
             return None
 

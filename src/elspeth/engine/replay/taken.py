@@ -16,7 +16,6 @@ from elspeth.engine.replay.findings import Findings, Sort
 from elspeth.engine.replay.pairing import Pairing
 from elspeth.engine.replay.rows import DAMAGED
 from elspeth.engine.reuse import Taken
-from elspeth.engine.tokens import Token
 
 __all__ = ["TakenAnswers"]
 
@@ -32,7 +31,7 @@ class TakenAnswers:
         self._payloads = Payloads(reader, run)
         self._has_some = bool(reader.query("SELECT 1 FROM reuses WHERE run_no = ? LIMIT 1", run.run_no))
 
-    def find(self, step: Step, token: Token, line: bytes) -> Taken | None:
+    def find(self, step: Step, row: int, line: bytes) -> Taken | None:
         """What the row took at a step; None when it asked there.
 
         The custom id of the line that was answered is another row's. A request that differs in more is a difference,
@@ -41,46 +40,46 @@ class TakenAnswers:
         if step.batch is None:
             return None
         key = request_key(line, "")
-        for known in self._known(step, token):
+        for known in self._known(step, row):
             is_same = key is not None and key == request_key(known.request.data, "")
             if not is_same and self._pairing.is_edited:
                 continue
             if not is_same:
-                self._differs(step, token, known, line)
+                self._differs(step, row, known, line)
             return Taken(known, step.batch.read_line(known.reply.data, known.role).verdict)
         return None
 
-    def _known(self, step: Step, token: Token) -> Iterator[KnownAnswer]:
+    def _known(self, step: Step, row: int) -> Iterator[KnownAnswer]:
         """What may be the answer to a row at a step: what it took there, in an edited pipeline elsewhere too."""
         if not self._has_some:
             return
         node_no = self._pairing.recorded.get(step.number)
-        found = list(reuses_of_row(self._reader, self._run, token.index))
+        found = list(reuses_of_row(self._reader, self._run, row))
         there = [reuse for reuse in found if reuse.node_no == node_no]
         elsewhere = [reuse for reuse in found if reuse.node_no != node_no] if self._pairing.is_edited else []
         for reuse in (*there, *elsewhere):
-            if (known := self._read(step, token, reuse)) is not None:
+            if (known := self._read(step, row, reuse)) is not None:
                 yield known
 
-    def _differs(self, step: Step, token: Token, known: KnownAnswer, line: bytes) -> None:
+    def _differs(self, step: Step, row: int, known: KnownAnswer, line: bytes) -> None:
         sides = [data.decode("utf-8", "replace").removesuffix("\n") for data in (known.request.data, line)]
         self._findings.differ(
-            Sort.REQUEST, row=token.index, step=step.name, field="request", recorded=sides[0], replayed=sides[1]
+            Sort.REQUEST, row=row, step=step.name, field="request", recorded=sides[0], replayed=sides[1]
         )
 
-    def _read(self, step: Step, token: Token, reuse: Reuse) -> KnownAnswer | None:
+    def _read(self, step: Step, row: int, reuse: Reuse) -> KnownAnswer | None:
         """The lines; None when they cannot be read, which is noted."""
         refs = [(reuse.request_ref, reuse.request_hash), (reuse.reply_ref, reuse.reply_hash)]
         if any(self._payloads.is_missing(parse_reference(*ref).segment_no) for ref in refs):
-            self._findings.cannot_replay(token.index, FILES)
+            self._findings.cannot_replay(row, FILES)
             return None
         try:
             return answer_of_reuse(self._payloads, reuse)
         except TrailError as error:
-            self._findings.cannot_replay(token.index, DAMAGED)
+            self._findings.cannot_replay(row, DAMAGED)
             self._findings.differ(
                 Sort.PAYLOAD,
-                row=token.index,
+                row=row,
                 step=step.name,
                 field="answer that was taken",
                 recorded=reuse.reply_hash.hex(),
