@@ -171,6 +171,24 @@ def test_encoding_a_batch_gives_the_same_bytes_as_row_by_row() -> None:
     assert OPEN.encode_batch([]) == []
 
 
+@pytest.mark.parametrize("more", [{}, {"more": [None, 1.5]}, {"more": {"deep": None}}])
+def test_a_number_that_is_none_is_found_among_nulls_floats_and_nested_values(more: dict[str, Any]) -> None:
+    fine: list[dict[str, Any]] = [{"a": None, "b": "null"}, {"a": 1.5, "b": None}, {"a": 10**400, "b": True}, more]
+
+    with pytest.raises(NotEncodableError) as first:
+        OPEN.encode_batch([*fine, {"a": None, "b": float("inf")}, {"a": float("nan")}])
+
+    assert first.value.field == "b"
+    assert OPEN.encode_batch(fine) == [OPEN.encode(row) for row in fine]
+
+
+def test_a_value_of_a_kind_that_rows_do_not_have_is_found_before_a_number_that_is_none() -> None:
+    with pytest.raises(NotEncodableError) as first:
+        OPEN.encode_batch([{"a": float("nan")}, {"b": ("x",)}])
+
+    assert first.value.field == "b"
+
+
 def test_the_public_encoder_takes_over_when_the_c_encoder_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     row = {"a": "é", "b": [1, 2.5, None]}
     expected = OPEN.encode(row)

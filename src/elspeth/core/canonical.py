@@ -137,17 +137,16 @@ class RowCodec:
             data = list(map(_encode_row, plain))
         except (ValueError, TypeError, RecursionError):
             raise _first_fault(plain) from None
-        kinds = {type(value) for row in plain for value in row.values()}
-        if not (kinds <= _SCALARS and all(isinstance(name, str) for name in set().union(*plain))):
+        others = [value for row in plain for value in row.values() if type(value) is not str]
+        kinds = set(map(type, others))
+        is_flat = kinds <= _SCALARS and all(isinstance(name, str) for name in set().union(*plain))
+        if not is_flat:
             for row in plain:
                 _check_types(row)
+        if not is_flat or [v for v in others if type(v) is float and v - v != 0.0]:
             for row, line in zip(plain, data, strict=True):
                 if b"null" in line:  # which is what NaN and the infinities are written as
                     _check_numbers(row)
-        elif float in kinds:
-            odd = [row for row in plain for v in row.values() if type(v) is float and v - v != 0.0]
-            if odd:
-                raise _diagnosis(odd[0])
         return data
 
     def encode_each(self, rows: Sequence[Row]) -> Sequence[bytes | NotEncodableError]:
