@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from dataclasses import replace
 from datetime import timedelta
 
+import msgspec
 import pytest
 from asn1crypto import tsp
 from cryptography import x509
@@ -49,7 +49,7 @@ def test_an_answer_to_the_query_is_taken() -> None:
 
 def test_an_answer_with_another_hash_or_nonce_is_not() -> None:
     with pytest.raises(TimestampError, match="stamps other bytes"):
-        replace(QUERY, imprint=bytes(32)).check(ANSWER)
+        msgspec.structs.replace(QUERY, imprint=bytes(32)).check(ANSWER)
     with pytest.raises(TimestampError, match="has not the nonce"):
         TimestampQuery.of(MESSAGE).check(ANSWER)
     with pytest.raises(TimestampError, match="has not the nonce"):

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+
+from msgspec import Struct
 
 from elspeth.app.asking import Asked, Likeness, asked, prices_by_step, request_body
 from elspeth.app.explanation import SIMULATED, purged_words, reused_words
@@ -27,8 +28,7 @@ _LIKE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Appearances:
+class Appearances(Struct, frozen=True):
     """A key in all runs. ``str()`` is for people, `to_dict` for programs."""
 
     content: dict[str, Any]

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
 from typing import Any
+
+from msgspec import Struct
 
 from elspeth.contracts import Price
 from elspeth.core.canonical import compact_json
@@ -35,8 +36,7 @@ class Likeness(Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(Struct, frozen=True, kw_only=True):
     """One request for a row. ``request`` and ``reply`` are lines; ``answer`` holds the fields it gave the row.
 
     A request that was answered by nobody, or whose answer failed, has no answer; the step's ``error`` stands with

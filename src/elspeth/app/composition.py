@@ -6,11 +6,13 @@ description was read from a file or from the trail makes no difference here.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from urllib.parse import urlsplit
+
+from msgspec import Struct, structs
 
 from elspeth.contracts import (
     BatchTransform,
@@ -45,8 +47,7 @@ _REJECTED_FIELDS: dict[str, FieldType | None] = {
 }
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Beginning:
+class Beginning(Struct, frozen=True, kw_only=True):
     """What was true when a run began and holds until its end; ``prices`` by node, those that are known.
 
     ``prices`` is None for a pipeline that was edited since: its own are looked up.
@@ -87,7 +88,7 @@ def build_plan(
     faults += _key_faults(pipeline, fields)
     prices = _prices(steps, faults) if begun is None or begun.prices is None else begun.prices
     faults += _cost_limit_faults(pipeline, steps, prices)
-    steps = {number: dataclasses.replace(step, price=prices.get(number)) for number, step in steps.items()}
+    steps = {number: structs.replace(step, price=prices.get(number)) for number, step in steps.items()}
     sinks, sink_faults = _sinks(pipeline, graph, registry, traced.inputs)
     if faults or sink_faults:
         raise pipeline.located(faults or sink_faults)  # a wrong step leaves the fields open, which sinks refuse
@@ -176,7 +177,7 @@ def _prices(steps: Mapping[int, Step], faults: list[Diagnostic]) -> dict[int, Pr
             price = None if step.batch is None else step.batch.price()
         except PipelineError as error:
             prefix: tuple[str | int, ...] = ("steps", number - 1, "options")
-            faults += [dataclasses.replace(d, path=prefix + d.path) for d in error.diagnostics]
+            faults += [replace(d, path=prefix + d.path) for d in error.diagnostics]
             continue
         if price is not None:
             prices[number] = price
@@ -229,7 +230,7 @@ def _sinks(
             sink.header(fields)
         except PipelineError as error:
             prefix: tuple[str | int, ...] = ("sinks", node.name)
-            faults += [dataclasses.replace(d, path=prefix + d.path) for d in error.diagnostics]
+            faults += [replace(d, path=prefix + d.path) for d in error.diagnostics]
         sinks[node.number] = SinkPlan(
             number=node.number,
             name=node.name,

@@ -7,8 +7,10 @@ a reader looks for first.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from elspeth.contracts import NodeKind
 from elspeth.core.config import GateStep, Pipeline
@@ -28,8 +30,7 @@ _SHAPES: Mapping[NodeKind, tuple[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drawing:
+class Drawing(Struct, frozen=True, kw_only=True):
     """What is drawn. ``expressions`` are the gates', by node number."""
 
     name: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from elspeth.core.landscape import LandscapeReader, RunHeader
 from elspeth.core.landscape.lineage import Lineage
@@ -15,8 +16,7 @@ __all__ = ["SIMULATED", "Explanation", "explain_row", "purged_words", "reused_wo
 SIMULATED = "SIMULATED ANSWERS: they come from the built-in simulator, not from a model."
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(Struct, frozen=True):
     """One row from source to sink. ``str()`` is for people, `to_dict` for programs."""
 
     content: dict[str, Any]

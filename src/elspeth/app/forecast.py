@@ -15,10 +15,11 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn
+
+from msgspec import Struct
 
 from elspeth import __version__
 from elspeth.contracts import (
@@ -60,8 +61,7 @@ _ROWS_A_MICRO_BATCH = 256
 _ROWS_A_COMMIT = 10_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepForecast:
+class StepForecast(Struct, frozen=True, kw_only=True):
     """What a batch step would send.
 
     ``reused`` rows would take an answer, ``shared`` rows join a request that is counted. ``waits_for`` names the batch
@@ -84,8 +84,7 @@ class StepForecast:
         return None if self.price is None else self.price.bounds_usd(self.tokens)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class Ending(Struct, frozen=True, kw_only=True):
     """How rows end without having been sent. ``step`` and ``code`` are None unless they failed there."""
 
     outcome: Outcome
@@ -95,8 +94,7 @@ class Ending:
     rows: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forecast:
+class Forecast(Struct, frozen=True, kw_only=True):
     """What a run would do before the first answer: ``rows`` are those of ``steps`` and ``endings`` together.
 
     ``lines`` are the first request lines, verbatim and without their newlines.

@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from elspeth.app.key_files import (
     PRIVATE,
@@ -44,16 +45,14 @@ VARIABLE: Final = "ELSPETH_SIGNING_KEY"
 _SINCE: Final = re.compile(r"# since (\d{4}-\d\d-\d\d)")
 
 
-@dataclass(frozen=True, slots=True)
-class KnownKey:
+class KnownKey(Struct, frozen=True):
     """A key and the day (UTC, ISO 8601) on which it was first used here; None when the file does not say."""
 
     verifier: VerifierKey
     since: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class KeyPlace:
+class KeyPlace(Struct, frozen=True):
     """The files beside one signing key; none of them need exist."""
 
     key_file: Path

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from elspeth.contracts import ElspethError, PayloadClass, RunStatus, UsageError, iso_time
 from elspeth.core.landscape import LandscapeReader, RunHeader
@@ -40,8 +41,7 @@ class Reason(Enum):
     NOTHING = "nothing"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(Struct, frozen=True, kw_only=True):
     """What is to be purged: named ``runs``, or all that are old enough.
 
     ``older_than_us`` counts from a run's last event; without it and without names, a run is old enough when its own
@@ -56,8 +56,7 @@ class Wanted:
     only_begun: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
+class Planned(Struct, frozen=True, kw_only=True):
     """What would go of a run: ``new`` classes, and ``begun`` ones that an earlier purge has left undone.
 
     ``unknown`` files are in the folder and not in the trail: they stay. The answers of ``remote`` batches are given
@@ -81,8 +80,7 @@ class Planned:
         return tuple(sorted((*self.begun, *self.new), key=lambda one: one.payload_class))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class Kept(Struct, frozen=True, kw_only=True):
     """A run that is not purged, and why: in a word, and in words."""
 
     run: RunHeader
@@ -90,8 +88,7 @@ class Kept:
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """What would be purged, what is kept though it was asked for, and what cannot even be looked at."""
 
     planned: Sequence[Planned]

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from elspeth.app.composition import Beginning, build_plan
 from elspeth.app.recorded import recorded_beginning, recorded_pipeline
@@ -44,8 +45,7 @@ _REPLAYS = "replays"
 _FILES = "files"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayRequest:
+class ReplayRequest(Struct, frozen=True, kw_only=True):
     """What to replay: a run; where to write; ``edited`` is a pipeline file that takes the place of the recorded one.
 
     ``keep`` bounds how many differences of each sort are told one by one.
@@ -57,8 +57,7 @@ class ReplayRequest:
     keep: int = 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayResult:
+class ReplayResult(Struct, frozen=True, kw_only=True):
     """What came of a replay, as the JSON object of ``replay --json``."""
 
     content: Mapping[str, Any]

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from elspeth.app.purge_plan import Kept, Plan, Planned, Reason, Wanted, plan_run
 from elspeth.app.sealing import signing_for
@@ -24,16 +25,14 @@ from elspeth.engine.decisions import person
 __all__ = ["Keeper", "Outcome", "Taken", "carry_out", "held_runs"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class Taken(Struct, frozen=True, kw_only=True):
     """A run that was purged, or would be; ``faults`` tell of files that could not be deleted."""
 
     planned: Planned
     faults: Sequence[RunError] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Struct, frozen=True, kw_only=True):
     """What a purge came to, or would: the runs taken, those kept though asked for, and those that failed."""
 
     is_done: bool

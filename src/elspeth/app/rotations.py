@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from elspeth.contracts import NoteError
 from elspeth.core.notes import SigningKey, VerifierKey, parse_note, split_notes
@@ -26,8 +27,7 @@ _HEAD: Final = "elspeth key rotation v1"
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
 
 
-@dataclass(frozen=True, slots=True)
-class Rotation:
+class Rotation(Struct, frozen=True):
     """On ``day`` (UTC, ISO 8601) the old key named the new one."""
 
     old: VerifierKey

@@ -13,10 +13,11 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from elspeth import __version__
 from elspeth.app.composition import PRICE_HINT, Beginning, build_plan, needs_simulator, secrets_of
@@ -66,8 +67,7 @@ _ROWS_A_COUNTED_STRETCH = 4_096
 _MOST_STORED = 1 << 63
 
 
-@dataclass(slots=True, kw_only=True)
-class Conditions:
+class Conditions(Struct, kw_only=True):
     """Under which a process works on a run. ``wait_s`` bounds the waiting for remote work, in seconds.
 
     ``max_cost_usd`` goes before the pipeline's limit, and before that of an earlier process on the same run.
@@ -85,8 +85,7 @@ class Conditions:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunResult:
+class RunResult(Struct, frozen=True, kw_only=True):
     """How a process's work on a run ended. ``error`` is what ended it, None when it completed."""
 
     run_id: str

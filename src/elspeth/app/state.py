@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from elspeth.contracts import MissingTrailError, RunError, UsageError
 
@@ -33,8 +34,7 @@ def database_path(url: str) -> Path:
     return Path(url).absolute()
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(Struct, frozen=True):
     """The state folder of a project; it need not exist yet."""
 
     folder: Path

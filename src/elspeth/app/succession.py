@@ -7,7 +7,8 @@ A statement by any other key leads nowhere, even by one that this machine knows 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from elspeth.app.rotations import Rotation, read_rotation
 from elspeth.contracts import KeyFileError, NoteError
@@ -17,16 +18,14 @@ from elspeth.core.notes import VerifierKey, split_notes
 __all__ = ["Statements", "Succession", "follow"]
 
 
-@dataclass(frozen=True, slots=True)
-class Statements:
+class Statements(Struct, frozen=True):
     """Statements of rotations, one after the other, and the name of the file that they are from."""
 
     source: str
     text: str
 
 
-@dataclass(slots=True)
-class Succession:
+class Succession(Struct):
     """The keys that follow, each with the words that lead to it, and what is wrong with the statements."""
 
     chains: dict[VerifierKey, str] = field(default_factory=dict)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from elspeth.contracts import TimestampError
 from elspeth.core.calls.authority import ask_authority
@@ -15,8 +16,7 @@ from elspeth.core.timestamps import Timestamp, TimestampQuery, read_timestamp
 __all__ = ["Stamped", "timestamp_run"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stamped:
+class Stamped(Struct, frozen=True, kw_only=True):
     """The timestamp of a run's last seal; ``later_commits`` are not covered by that seal."""
 
     run_id: str

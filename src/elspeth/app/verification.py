@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from elspeth.app.archive import read_bundle
 from elspeth.app.bundle import script
@@ -32,8 +33,7 @@ from elspeth.core.timestamps import TrustedAuthorities
 __all__ = ["Verification", "read_brought", "verify_all", "verify_archive", "verify_one"]
 
 
-@dataclass(slots=True)
-class Verification:
+class Verification(Struct):
     """The reports on the runs, and what was found about the trail as a whole."""
 
     reports: list[Report] = field(default_factory=list)

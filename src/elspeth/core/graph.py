@@ -28,7 +28,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+
+from msgspec import Struct, field
 
 from elspeth.contracts import Diagnostic, Fields, FieldType, NodeKind, PipelineError
 from elspeth.core.expressions import Expression, did_you_mean
@@ -52,8 +54,7 @@ ROUTE = "route:"
 DEFAULT = "default"
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Struct, frozen=True):
     """A place where rows come from, change, divide or end. ``plugin`` is None for a gate."""
 
     number: int
@@ -62,8 +63,7 @@ class Node:
     plugin: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(Struct, frozen=True):
     """A way from a node to a later one; ``target`` is None where rows are discarded."""
 
     source: int
@@ -71,8 +71,7 @@ class Edge:
     target: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepNode:
+class StepNode(Struct, frozen=True, kw_only=True):
     """A step as the file has it. A gate has ``routes``, any other step ``next`` and no routes."""
 
     name: str
@@ -84,16 +83,14 @@ class StepNode:
     is_boolean: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SinkNode:
+class SinkNode(Struct, frozen=True, kw_only=True):
     """A sink as the file has it."""
 
     name: str
     plugin: str
 
 
-@dataclass(frozen=True, slots=True)
-class Graph:
+class Graph(Struct, frozen=True):
     """Nodes by number, and edges ordered by source and then as written."""
 
     nodes: tuple[Node, ...]
@@ -308,8 +305,7 @@ class Wiring:
                 self.note(("sinks", sink.name), "UNUSED_SINK", message, hint, on_key=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Traced:
+class Traced(Struct, frozen=True):
     """The fields that arrive at each node, by number, and what is wrong with their use."""
 
     inputs: Mapping[int, Fields]

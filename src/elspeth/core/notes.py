@@ -32,6 +32,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec import Struct
+
 from elspeth.contracts import KeyFileError, NoteError
 
 __all__ = [
@@ -60,8 +62,7 @@ _LINE: Final = re.compile(r"[^\n]*\n|[^\n]+")
 _KEY_HINT: Final = "a verifier key is one line: <name>+<8 hex digits>+<base64>, as `elspeth keys show` prints it"
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(Struct, frozen=True):
     """A line below a note: who says that it signed, and the bytes that may prove it."""
 
     name: str
@@ -69,8 +70,7 @@ class Signature:
     signature: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Struct, frozen=True):
     """A text and the signatures below it, none of them verified yet."""
 
     text: str
@@ -103,8 +103,7 @@ class Note:
         return next((key for key in known if key in signers), None)
 
 
-@dataclass(frozen=True, slots=True)
-class VerifierKey:
+class VerifierKey(Struct, frozen=True):
     """What others need to check signatures: a name and a public key of 32 bytes. Raises `KeyFileError`."""
 
     name: str
@@ -233,8 +232,7 @@ def split_notes(text: str) -> list[str]:
     return [*notes, "".join(lines)] if lines else notes
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(Struct, frozen=True):
     """The head of a tree: whose it is, how many leaves it has, their root. Raises `NoteError`.
 
     ``extensions`` are more lines, for whoever knows what they mean.

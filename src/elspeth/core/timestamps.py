@@ -20,9 +20,10 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from elspeth.contracts import TimestampError, UsageError
 
@@ -38,8 +39,7 @@ _ASK_AGAIN: Final = "Ask it again, or ask another authority."
 _CHANGED: Final = "Either the file was changed, or these are the certificates of another authority."
 
 
-@dataclass(frozen=True, slots=True)
-class Timestamp:
+class Timestamp(Struct, frozen=True):
     """The hash that was stamped, when (UTC, whole seconds: a fraction is cut off), and the subject of who signed it.
 
     ``authority`` is one printable line, whatever the subject holds.
@@ -55,8 +55,7 @@ class Timestamp:
         return self.at.isoformat().replace("+00:00", "Z")
 
 
-@dataclass(frozen=True, slots=True)
-class TimestampQuery:
+class TimestampQuery(Struct, frozen=True):
     """What an authority is asked: DER, and the parts of it that must come back."""
 
     data: bytes

@@ -7,9 +7,10 @@ submission, the reports ask afterwards, and both get the same sums.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+
+from msgspec import Struct
 
 from elspeth.contracts import BatchPhase, Price
 from elspeth.core.landscape.savings import Savings
@@ -20,8 +21,7 @@ __all__ = ["Account", "account_of", "ceiling_usd", "savings_as_json"]
 _ZERO = Decimal(0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Account(Struct, frozen=True, kw_only=True):
     """US dollars.
 
     ``spent`` is what the answers of harvested jobs have cost, ``orphaned`` the part of it that bought answers

@@ -11,8 +11,9 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import IO, NamedTuple
+
+from msgspec import Struct, field
 
 from elspeth.contracts import BatchTransform, BodyRef, FileRole, LineVerdict, Row, RowError, TransformResult
 from elspeth.core.payloads import parse_reference
@@ -58,8 +59,7 @@ class SetAside(NamedTuple):
     message: str
 
 
-@dataclass(slots=True)
-class Answers:
+class Answers(Struct):
     """The lines of a batch's result files by request; the files' bytes stand in one file on the disk.
 
     There are as many as requests, so they are kept as numbers, not as objects: ``lines`` gives for each request

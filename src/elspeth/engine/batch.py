@@ -13,8 +13,9 @@ without rows, that is cancelled, watched and harvested for nothing but its cost.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from elspeth.contracts import BatchPhase, RowError, TokenEstimate, TrailError
 from elspeth.core.landscape import LandscapeReader
@@ -33,8 +34,7 @@ def custom_id(row_index: int, attempt: int) -> str:
     return f"row-{row_index}-{attempt}"
 
 
-@dataclass(slots=True, kw_only=True)
-class Batch:
+class Batch(Struct, kw_only=True):
     """One batch as its events left it. Times in microseconds; ids are the provider's.
 
     ``tokens`` is the estimate made when it was sealed, ``usage`` what the provider says it used, by model.
@@ -89,7 +89,7 @@ class Batch:
     def apply(self, phase: BatchPhase, detail: Mapping[str, Any]) -> None:
         """Takes what an event says: the phase, and every fact that is a field of a batch."""
         self.phase = phase
-        for name in self.__slots__:
+        for name in self.__struct_fields__:
             if name in detail:
                 setattr(self, name, detail[name])
 

@@ -11,7 +11,8 @@ import getpass
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from elspeth.contracts import BatchPhase, BatchProvider, CallScope, NotFoundError, UsageError
 from elspeth.core.landscape import LandscapeRecorder
@@ -22,8 +23,7 @@ from elspeth.engine.plan import Plan, Step
 __all__ = ["Decisions", "person", "take_decisions"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decisions:
+class Decisions(Struct, frozen=True, kw_only=True):
     """What the person at the command line decided: a job's id at the provider, numbers of batches.
 
     ``cancel_now`` cancels the jobs that are with the provider and sends nothing more; ``cancel_on_stop`` cancels

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from elspeth.contracts import FileRole, TrailError
 from elspeth.core.landscape import LandscapeReader, Payloads, RunHeader
@@ -13,8 +13,7 @@ from elspeth.core.landscape.reuses import Reuse
 __all__ = ["KnownAnswer", "Line", "answer_of_batch", "answer_of_reuse"]
 
 
-@dataclass(slots=True)
-class Line:
+class Line(Struct):
     """A line with its hash; ``ref`` is where the run that takes it keeps it, None while it does not."""
 
     data: bytes
@@ -22,8 +21,7 @@ class Line:
     ref: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownAnswer:
+class KnownAnswer(Struct, frozen=True, kw_only=True):
     """A request line and its answer, and the run, row, batch and attempt that asked."""
 
     from_run: str

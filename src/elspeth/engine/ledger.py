@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from elspeth.contracts import Clock
 from elspeth.core.landscape import LandscapeReader, LandscapeRecorder, Payloads, RunHeader
@@ -11,8 +11,7 @@ from elspeth.core.landscape.rows import TrailRows
 __all__ = ["Ledger"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ledger:
+class Ledger(Struct, frozen=True, kw_only=True):
     """One run's trail: the recorder that writes it, and what reads back what is durable."""
 
     run: RunHeader

@@ -11,11 +11,12 @@ needs is in the trail: the frontier of the last commit, the batches' events, the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from itertools import chain
 from typing import Any
+
+from msgspec import Struct
 
 from elspeth.contracts import (
     BatchPendingError,
@@ -71,8 +72,7 @@ _ONLY_EXTRA = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class Waiting(Struct, frozen=True, kw_only=True):
     """How long to wait for remote work: ``deadline`` in microseconds since the epoch, None for as long as it takes.
 
     ``submit_only`` ends as soon as everything that can be submitted is.
@@ -82,8 +82,7 @@ class Waiting:
     submit_only: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class Progress(Struct, frozen=True, kw_only=True):
     """Where the run stands, for whoever watches."""
 
     rows_read: int
@@ -93,8 +92,7 @@ class Progress:
     waiting_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class Terms(Struct, frozen=True, kw_only=True):
     """On which a process works on a run: how long, for how much money, on whose decisions."""
 
     waiting: Waiting

@@ -7,8 +7,9 @@ recorded of one; the engine knows no other description of what it runs.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from elspeth.contracts import BatchTransform, Fields, Outcome, Price, Sink, Source, Transform
 from elspeth.core.canonical import RowCodec
@@ -21,8 +22,7 @@ SOURCE_NODE = 0
 ERROR_FIELD = "_error"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(Struct, frozen=True, kw_only=True):
     """A step: exactly one of ``transform``, ``batch`` and ``gate`` is there.
 
     ``targets`` lead from a label to a node, None where the row is discarded. ``price`` is that of a batch step's
@@ -38,8 +38,7 @@ class Step:
     price: Price | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SinkPlan:
+class SinkPlan(Struct, frozen=True, kw_only=True):
     """A sink: its encoder, the fields that its rows may have, and what to do about an existing file."""
 
     number: int
@@ -50,8 +49,7 @@ class SinkPlan:
     must_not_exist: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """Everything that a run needs to know.
 
     ``fields`` and ``codecs`` are those of rows after each node (at a sink: before it), ``names`` are the nodes'.

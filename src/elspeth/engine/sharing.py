@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from elspeth.contracts import FileRole, TrailError
 from elspeth.core.landscape import Slot
@@ -14,8 +15,7 @@ from elspeth.engine.ledger import Ledger
 __all__ = ["Sharing"]
 
 
-@dataclass(frozen=True, slots=True)
-class Sharing:
+class Sharing(Struct, frozen=True):
     """What a harvest knows of the lines that several rows share, by their place in the request file.
 
     ``owners`` are the rows that the lines name; ``again`` is filled as the harvest goes on.

@@ -14,10 +14,11 @@ is listed with its fault, and only using it is an error.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from elspeth.contracts import UsageError
 from elspeth.core.calls import ask_platform
@@ -41,8 +42,7 @@ _METHODS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PluginSpec:
+class PluginSpec(Struct, frozen=True, kw_only=True):
     """A plugin by name. ``kind`` is one of `KINDS`, or ``?`` when a faulty plugin does not say.
 
     ``origin`` is ``elspeth`` or the distribution that registered it, ``target`` is ``module:Class``,

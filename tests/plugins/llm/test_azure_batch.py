@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from pydantic import ValidationError
 from tests.plugins.llm.conftest import LABEL_SCHEMA, load, options_context
@@ -367,5 +367,5 @@ def test_recorded_options_are_read_back_the_same(azure: Any, tmp_path: Any, chan
     options = azure(system_prompt_file="s.txt", **changes).options
     recorded = options.model_dump(mode="json", exclude_unset=not with_defaults)
     context = options_context(tmp_path)
-    again = parse_options(AzureBatchOptions, recorded, replace(context, is_recorded=True))
+    again = parse_options(AzureBatchOptions, recorded, msgspec.structs.replace(context, is_recorded=True))
     assert again == options

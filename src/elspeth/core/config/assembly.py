@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+from msgspec import Struct
 
 from elspeth.contracts import Diagnostic, ElspethError, NodeKind, PipelineError
 from elspeth.core.config.annotations import leaves
@@ -40,8 +41,7 @@ KINDS_OF_STEP_TO_COME = ("fork", "coalesce")
 CONSEQUENCES = frozenset({"UNREACHABLE_STEP", "UNUSED_SINK"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PipelineSource:
+class PipelineSource(Struct, frozen=True, kw_only=True):
     """Where rows come from. ``schema`` is None when the file declares none."""
 
     plugin: str
@@ -51,8 +51,7 @@ class PipelineSource:
     on_invalid: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PluginStep:
+class PluginStep(Struct, frozen=True, kw_only=True):
     """A transform or batch transform."""
 
     name: str
@@ -62,8 +61,7 @@ class PluginStep:
     next: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GateStep:
+class GateStep(Struct, frozen=True, kw_only=True):
     """A gate; ``routes`` maps labels (see `route_label`) to targets."""
 
     name: str
@@ -72,8 +70,7 @@ class GateStep:
     on_error: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PipelineSink:
+class PipelineSink(Struct, frozen=True, kw_only=True):
     """Where rows end."""
 
     name: str
@@ -81,8 +78,7 @@ class PipelineSink:
     options: Options
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Declaration:
+class Declaration(Struct, frozen=True, kw_only=True):
     """What a pipeline file says, checked. ``output`` is filled in where the file may leave it out.
 
     In ``graph`` every plugin step is a transform; only who loads the plugins knows the batch transforms.

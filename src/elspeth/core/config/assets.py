@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+from msgspec import Struct, field
 
 __all__ = ["Assets", "DiskAssets", "RecordedAssets"]
 
@@ -29,8 +30,7 @@ class Assets(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class DiskAssets:
+class DiskAssets(Struct):
     """Reads from disk, once for each path."""
 
     seen: dict[str, bytes] = field(default_factory=dict)
@@ -45,8 +45,7 @@ class DiskAssets:
         return self.seen[path]
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedAssets:
+class RecordedAssets(Struct, frozen=True):
     """Gives what was recorded, and never looks at the disk."""
 
     files: Mapping[str, bytes]

@@ -11,9 +11,10 @@ import io
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, TypeAlias
 
+from msgspec import Struct, field
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.events import (
@@ -55,8 +56,7 @@ WORDS: dict[str, bool | None] = {
 Path: TypeAlias = tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Scalar:
+class Scalar(Struct, frozen=True, eq=False):
     """A single value: its text, YAML's style of writing it (None: plain), and its span in the file."""
 
     text: str
@@ -70,8 +70,7 @@ class Scalar:
         return read_scalar(self.text) if self.style is None else self.text
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ListNode:
+class ListNode(Struct, frozen=True, eq=False):
     """A list."""
 
     items: tuple[Node, ...]
@@ -79,16 +78,14 @@ class ListNode:
     end: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Entry:
+class Entry(Struct, frozen=True, eq=False):
     """A key and its value."""
 
     key: Scalar
     value: Node
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class MapNode:
+class MapNode(Struct, frozen=True, eq=False):
     """A mapping, by the text of its keys (``true`` and ``4`` for the typed ones)."""
 
     entries: dict[str, Entry]
@@ -114,8 +111,7 @@ def read_scalar(text: str) -> Any:
     return text
 
 
-@dataclass(slots=True)
-class Document:
+class Document(Struct):
     """A file's nodes, and what is wrong with them that does not hide the rest.
 
     ``masked`` are spans that must never be shown, because a secret stands there.

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from elspeth.contracts import Diagnostic
 from elspeth.core.config.document import SURROGATE, Scalar, read_scalar
@@ -81,8 +82,7 @@ def unquote(text: str) -> str | None:
     return re.split(r"(?:^|\s)#", text, maxsplit=1)[0].rstrip()
 
 
-@dataclass(slots=True)
-class Interpolation:
+class Interpolation(Struct):
     """Puts the environment's values into texts and notes what is missing."""
 
     environ: Mapping[str, str]

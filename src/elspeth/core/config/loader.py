@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from msgspec import structs
+
 from elspeth.contracts import Diagnostic
 from elspeth.core.config.assembly import assemble
 from elspeth.core.config.assets import DiskAssets
@@ -14,7 +16,7 @@ from elspeth.core.config.catalog import PluginCatalog
 from elspeth.core.config.document import Document, Scalar, parse_document, unreadable
 from elspeth.core.config.environment import Interpolation, read_dotenv
 from elspeth.core.config.options import OptionsContext
-from elspeth.core.config.pipeline import Pipeline, declaration_fields, located
+from elspeth.core.config.pipeline import Pipeline, located
 from elspeth.core.config.resolution import Resolution
 
 __all__ = ["load_pipeline"]
@@ -50,8 +52,7 @@ def load_pipeline(path: str | Path, catalog: PluginCatalog, *, environ: Mapping[
     if diagnostics or declaration is None:
         mask_secrets(document, diagnostics)
         raise located(document.locate(explain_comment(document, d)) for d in diagnostics)
-    shared = {name: getattr(declaration, name) for name in declaration_fields()}
-    return Pipeline(**shared, path=absolute, text=text)
+    return Pipeline(**structs.asdict(declaration), path=absolute, text=text)
 
 
 def without_consequences(faults: Iterable[Diagnostic], missing: Iterable[Diagnostic]) -> list[Diagnostic]:

@@ -7,10 +7,10 @@ that nothing obeys.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Self
 
+from msgspec import Struct
 from pydantic import (
     Field,
     PlainSerializer,
@@ -42,8 +42,7 @@ SQLITE = "sqlite:///"
 FIELD_TYPES = tuple(kind.value for kind in FieldType)
 
 
-@dataclass(frozen=True, slots=True)
-class FieldSpec:
+class FieldSpec(Struct, frozen=True):
     """A field's type in a schema; ``is_nullable`` is written as a question mark."""
 
     type: FieldType

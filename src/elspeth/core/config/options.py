@@ -19,10 +19,10 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, Self, TypeAlias, TypeVar
 
+from msgspec import Struct, field
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
@@ -47,8 +47,7 @@ class Options(BaseModel):
     not_yet: ClassVar[frozenset[str]] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OptionsContext:
+class OptionsContext(Struct, frozen=True, kw_only=True):
     """What the special types need while options are read; the defaults serve tests and scripts.
 
     ``is_recorded`` is true when the values come from the trail and not from a pipeline file: secrets and

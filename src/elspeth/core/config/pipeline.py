@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+
+from msgspec import structs
 
 from elspeth.contracts import Diagnostic, PipelineError, TrailError
 from elspeth.core.config.annotations import leaves
@@ -27,8 +28,7 @@ __all__ = ["Pipeline", "located"]
 RECORD_FORMAT = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pipeline(Declaration):
+class Pipeline(Declaration, frozen=True, kw_only=True):
     """A pipeline that can be run. ``path`` is the file's absolute path, ``text`` its verbatim bytes."""
 
     path: Path
@@ -117,12 +117,7 @@ class Pipeline(Declaration):
         declaration, diagnostics = assemble(file_values(recorded), catalog, context, reserved_paths={})
         if declaration is None:
             raise located(diagnostics)
-        return cls(**{name: getattr(declaration, name) for name in declaration_fields()}, path=path, text=text)
-
-
-def declaration_fields() -> tuple[str, ...]:
-    """The names of what a pipeline shares with its declaration."""
-    return tuple(Declaration.__dataclass_fields__)
+        return cls(**structs.asdict(declaration), path=path, text=text)
 
 
 def recorded_options(options: Options) -> dict[str, Any]:

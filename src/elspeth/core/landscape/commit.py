@@ -11,8 +11,9 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from elspeth.core.landscape.buffers import MemberBuffer, OutcomeBuffer, PassageBuffer, RowBuffer
 from elspeth.core.landscape.commit_tree import CommitTree, SingleRecords, tree_of
@@ -25,8 +26,7 @@ from elspeth.core.payloads import Extent, Frame, PartFile, SegmentState, Segment
 __all__ = ["Commit", "Gathered"]
 
 
-@dataclass(slots=True)
-class Gathered:
+class Gathered(Struct):
     """What the next commit will write."""
 
     rows: RowBuffer = field(default_factory=RowBuffer)
@@ -37,8 +37,7 @@ class Gathered:
     row_count: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Commit:
+class Commit(Struct, frozen=True, kw_only=True):
     """What is to become durable at once; ``store`` runs on the trail's thread. ``at`` in microseconds."""
 
     run_no: int

@@ -13,10 +13,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
 from typing import Any, NamedTuple
+
+from msgspec import Struct, field
 
 from elspeth.contracts import PurgedError, TrailError
 from elspeth.core.canonical import compact_json
@@ -54,8 +55,7 @@ class Aspect(NamedTuple):
     name: str = ""
 
 
-@dataclass(slots=True, kw_only=True)
-class RowComparison:
+class RowComparison(Struct, kw_only=True):
     """What a comparison came to. ``aspects`` counts rows; the three lists hold the first pairs of each sort."""
 
     same: int = 0

@@ -11,9 +11,10 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from elspeth.contracts import Clock
 from elspeth.core.canonical import canonical_json
@@ -29,8 +30,7 @@ __all__ = ["Counters", "Journal"]
 _SEAL_EVERY_US = 60_000_000
 
 
-@dataclass(slots=True, kw_only=True)
-class Counters:
+class Counters(Struct, kw_only=True):
     """The next free numbers of a run, and how many tokens ended in which way; a new run starts at the defaults."""
 
     commit_no: int = 0

@@ -10,11 +10,12 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from elspeth.contracts import (
     BodyRef,
@@ -48,8 +49,7 @@ _MOST_FETCHED = 256
 _HEADER_TYPES = (str, str, str, int, str, str, bytes, str, *[int | None] * 4, str | None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class Sample(Struct, frozen=True, kw_only=True):
     """``rows`` records drawn by ``seed`` out of a source that had ``of`` of them."""
 
     rows: int
@@ -57,8 +57,7 @@ class Sample:
     of: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunHeader:
+class RunHeader(Struct, frozen=True, kw_only=True):
     """A run as its first record has it; ``started_at`` is microseconds since the epoch.
 
     ``reuse`` are the ids of the runs whose answers it takes.

@@ -12,8 +12,9 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from elspeth.contracts import PayloadClass, RunError, TrailError
 from elspeth.core.landscape.reader import LandscapeReader, RunHeader, read_word
@@ -24,8 +25,7 @@ _ENDING = ".zst"
 _MEND = "Mend it, then purge again: what is left is taken up where it stopped."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClassFiles:
+class ClassFiles(Struct, frozen=True, kw_only=True):
     """The files of one class: the ``names`` that the trail knows, how many of them are there, and their bytes."""
 
     payload_class: PayloadClass

@@ -10,7 +10,8 @@ A purge that died in between has its intent, and is finished by the next one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from elspeth.contracts import BatchPhase, PayloadClass, PurgeAction, PurgedError, PurgeMark
 from elspeth.core.canonical import compact_json
@@ -36,8 +37,7 @@ _REMOTE = (BatchPhase.UPLOADED, BatchPhase.READY, BatchPhase.CREATED, BatchPhase
 """Phases in which the provider has, or may have, what is not fetched yet and may be paid for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Purge:
+class Purge(Struct, frozen=True, kw_only=True):
     """One record of `purges`; ``at`` is microseconds since the epoch, only a purge has a class.
 
     ``detail`` counts the files and bytes of a purge, as they were when it was begun.
@@ -52,8 +52,7 @@ class Purge:
     detail: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Keeping:
+class Keeping(Struct, frozen=True, kw_only=True):
     """Where a run stands: the hold on it, if any, the purges that were begun, by class, and the classes that are gone.
 
     Holds do not add up: one release ends them all.

@@ -8,8 +8,9 @@ replays itself when the other one is purged.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from elspeth.contracts import FileRole, StateStatus
 from elspeth.core.canonical import compact_json
@@ -23,8 +24,7 @@ _COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reuse:
+class Reuse(Struct, frozen=True, kw_only=True):
     """One taken answer: who asked, where this run keeps the lines, and the tokens that asking has cost then."""
 
     node_no: int

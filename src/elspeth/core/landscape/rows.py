@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from msgspec import Struct, field
 
 from elspeth.contracts import StateStatus, TrailError
 from elspeth.core.landscape.reader import LandscapeReader, Payloads, RowSource, RunHeader, read_json, read_word
@@ -17,8 +18,7 @@ from elspeth.core.landscape.reader import LandscapeReader, Payloads, RowSource, 
 __all__ = ["TrailRow", "TrailRows", "TrailState", "Version"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrailState:
+class TrailState(Struct, frozen=True, kw_only=True):
     """What became of a row at a node. ``started_us`` counts from the run's opening."""
 
     node_no: int
@@ -32,8 +32,7 @@ class TrailState:
     error: dict[str, Any]
 
 
-@dataclass(slots=True, kw_only=True)
-class TrailRow:
+class TrailRow(Struct, kw_only=True):
     """A row of the trail; ``states`` are in the order of the nodes."""
 
     index: int

@@ -5,8 +5,9 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from elspeth.contracts import BatchPhase, Clock, FileRole, PayloadClass, RunError, UsageError
 from elspeth.core.canonical import compact_json, sha256
@@ -22,8 +23,7 @@ __all__ = ["NewRun", "create_run", "open_journal"]
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewRun:
+class NewRun(Struct, frozen=True, kw_only=True):
     """What the first record of a run says; ``folder`` is the pipeline file's."""
 
     pipeline: str

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from elspeth.core.landscape.reader import LandscapeReader, RunHeader
 
 __all__ = ["Savings", "savings_of"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Savings:
+class Savings(Struct, frozen=True, kw_only=True):
     """At one node: answers taken of other runs, requests that rows of this run shared, and tokens not used again."""
 
     node_no: int

@@ -19,9 +19,10 @@ import os
 import sqlite3
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from errno import EACCES
 from pathlib import Path
+
+from msgspec import Struct
 
 from elspeth.contracts import RunError, TrailError, iso_time
 from elspeth.core.landscape.leaves import commit_leaf
@@ -38,8 +39,7 @@ _MOST_COMMITS = (1 << 63) - 1
 _OLDER = "Put the newer copy back, and resume the run there. What the seals tell of did happen."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signing:
+class Signing(Struct, frozen=True, kw_only=True):
     """Who seals, and where the seals are kept outside the database."""
 
     key: SigningKey

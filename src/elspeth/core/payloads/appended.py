@@ -6,9 +6,10 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from msgspec import Struct
 
 from elspeth.contracts import TrailError
 
@@ -18,8 +19,7 @@ _BUFFER_BYTES = 1 << 20
 PUT_BACK = "Put the file back as it was, from a copy if there is one, then resume the run."
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(Struct, frozen=True):
     """What was appended to a stored file since the last extent: offset, bytes and their SHA-256."""
 
     start: int

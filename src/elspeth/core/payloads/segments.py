@@ -21,11 +21,11 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import zstandard
+from msgspec import Struct
 
 from elspeth.contracts import BodyRef, TrailError
 from elspeth.core.payloads.appended import PUT_BACK, AppendedFile, Extent
@@ -56,8 +56,7 @@ class _Kept(threading.local):
 _KEPT = _Kept()
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Struct, frozen=True):
     """A stretch of content and where it is stored, sizes in bytes."""
 
     start: int

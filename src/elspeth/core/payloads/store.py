@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from elspeth.contracts import BodyRef, FileRole, PayloadClass
 from elspeth.core.payloads.appended import Extent
@@ -18,8 +19,7 @@ from elspeth.core.payloads.segments import Frame, SegmentWriter
 __all__ = ["BodyWriter", "PayloadStore", "SegmentState", "Synced", "sync_segments"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SegmentState:
+class SegmentState(Struct, frozen=True, kw_only=True):
     """A segment as recorded: what it is and how far it is durable, sizes in bytes."""
 
     number: int
@@ -31,8 +31,7 @@ class SegmentState:
     stored_size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Synced:
+class Synced(Struct, frozen=True):
     """What a commit has to record of one segment."""
 
     segment_no: int

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from elspeth.contracts import BatchTransform, FileRole, LineVerdict, TrailError
 from elspeth.core.canonical import sha256
@@ -27,8 +28,7 @@ FILES = "files"
 Aside = tuple[str, int, str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Open:
+class _Open(Struct, frozen=True):
     """A batch whose files are indexed; without ``answers`` they cannot be read, and ``fault`` says why."""
 
     batch: Batch

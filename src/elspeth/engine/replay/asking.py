@@ -8,7 +8,8 @@ it is not danced again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from elspeth.contracts import LineVerdict, RowError, RunError, TransformResult
 from elspeth.core.canonical import RowCodec
@@ -25,8 +26,7 @@ from elspeth.engine.tokens import Token
 __all__ = ["Answered", "Asking"]
 
 
-@dataclass(slots=True)
-class Answered:
+class Answered(Struct):
     """What came of requests: rows with their results, and rows that are asked again."""
 
     tokens: list[Token] = field(default_factory=list)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from elspeth.contracts import CallType, RunStatus, TrailError
 from elspeth.core.calls.replaying import RecordedCall, match_key
@@ -33,8 +34,7 @@ _COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """A record of ``calls``, as far as a replay needs it."""
 
     row_index: int

@@ -6,9 +6,10 @@ Everything is counted; of each sort the first few are kept to be shown.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
+
+from msgspec import Struct, field
 
 __all__ = ["ABSENT", "Difference", "Findings", "Rows", "Sort"]
 
@@ -40,8 +41,7 @@ class Sort(Enum):
     PAYLOAD = "payload"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class Difference(Struct, frozen=True, kw_only=True):
     """One thing that the record says otherwise than the replay. ``row`` is None for what belongs to several rows."""
 
     sort: Sort
@@ -58,8 +58,7 @@ class Difference:
         return {**place, **{side: value for side, value in sides.items() if value is not ABSENT}}
 
 
-@dataclass(slots=True)
-class Rows:
+class Rows(Struct):
     """A set of rows, told as ranges. Rows come stretch by stretch; within one, in any order."""
 
     count: int = 0

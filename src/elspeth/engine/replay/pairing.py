@@ -7,7 +7,8 @@ sinks stand for those of the same name.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from elspeth.contracts import NodeKind
 
@@ -18,8 +19,7 @@ Named = tuple[int, str, NodeKind]
 """A node: number, name, kind."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pairing:
+class Pairing(Struct, frozen=True, kw_only=True):
     """``recorded`` by the plan's nodes, those that have a partner; ``is_edited`` when the pipeline is another one."""
 
     recorded: Mapping[int, int]

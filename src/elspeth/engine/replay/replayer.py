@@ -10,11 +10,11 @@ and races are in the trail, so rows are taken in their own order, once, in flat 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct, structs
 
 from elspeth.contracts import Clock, bulk_of
 from elspeth.core.calls import NetworkGuard
@@ -43,8 +43,7 @@ from elspeth.engine.tokens import Arrivals, Flock, grouped
 __all__ = ["Recorded", "ReplayedFile", "Replayer"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
+class Recorded(Struct, frozen=True, kw_only=True):
     """What holds of the run whatever the plan: how its rows are read, their key, the names of its nodes."""
 
     codec: RowCodec
@@ -52,8 +51,7 @@ class Recorded:
     names: Mapping[int, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayedFile:
+class ReplayedFile(Struct, frozen=True, kw_only=True):
     """An output as it came out of a replay."""
 
     sink_no: int
@@ -80,7 +78,7 @@ class Replayer:
         guard: NetworkGuard,
         clock: Clock,
     ) -> None:
-        self._plan = dataclasses.replace(plan, steps={number: _guarded(step) for number, step in plan.steps.items()})
+        self._plan = structs.replace(plan, steps={number: _guarded(step) for number, step in plan.steps.items()})
         self._run = run
         self._reader = reader
         self._folder = folder
@@ -156,7 +154,7 @@ class Replayer:
         sink = self._plan.sinks[number]
         place = self._folder.place_of(sink.path, beside=beside)
         return Output(
-            dataclasses.replace(sink, path=str(place), must_not_exist=False),
+            structs.replace(sink, path=str(place), must_not_exist=False),
             run_id=self._run.run_id,
             submit=lambda work: work(),
             state=None,
@@ -238,4 +236,4 @@ def _guarded(step: Step) -> Step:
     """The step; a transform that asks for what was never answered ends its row and no more."""
     if step.transform is None or bulk_of(step.transform) is not None:  # without a context it asks for nothing
         return step
-    return dataclasses.replace(step, transform=ReplayedTransform(step.transform))
+    return structs.replace(step, transform=ReplayedTransform(step.transform))

@@ -7,7 +7,8 @@ adds another way to an answer adds it here.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from elspeth.contracts import BatchTransform, RowError
 from elspeth.core.canonical import sha256
@@ -22,8 +23,7 @@ from elspeth.engine.tokens import Token
 __all__ = ["Asked", "RecordedRequests", "Request"]
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """A row that waits at a batch step. ``node_no`` is the recorded node at which it was asked before, if it was."""
 
     token: Token
@@ -32,8 +32,7 @@ class Request:
     node_no: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """A recorded request: at which node, where its line stands, under which custom id."""
 
     node_no: int

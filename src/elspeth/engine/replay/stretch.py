@@ -7,8 +7,9 @@ asks for them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from msgspec import Struct, field
 
 from elspeth.contracts import FileRole, StateStatus
 from elspeth.core.landscape import LandscapeReader, RunHeader
@@ -33,8 +34,7 @@ class Member(NamedTuple):
     line_hash: bytes
 
 
-@dataclass(slots=True)
-class Stretch:
+class Stretch(Struct):
     """Some consecutive rows. ``states`` by row and node, with the commit; ``outcomes`` as their columns stand.
 
     ``nodes`` are those that some state speaks of; ``requests`` by row are (node, attempt, member), ``replies`` are

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 from itertools import islice
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import Struct
 from pydantic import Field, field_validator, model_validator
 
 from elspeth.contracts import (
@@ -70,8 +70,7 @@ class CsvSourceOptions(Options):
         return self
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Record:
+class _Record(Struct, frozen=True, kw_only=True):
     """One record that was read by itself: its values, or why there are none."""
 
     line: int

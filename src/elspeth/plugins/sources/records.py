@@ -17,10 +17,12 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from elspeth.contracts import RejectedRow, Row, RowError, SourceBatch, SourceError, SourcePosition
 
@@ -33,8 +35,7 @@ RAW_BYTES: Final = 64 * 1024
 """How much is kept of a record that is too large."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cursor:
+class Cursor(Struct, frozen=True, kw_only=True):
     """How far a file has been read. ``line`` is the 1-based number of the next line, ``size`` in bytes."""
 
     offset: int

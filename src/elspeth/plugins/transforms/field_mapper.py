@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from difflib import get_close_matches
 from operator import itemgetter
 from typing import Any, Final
 
+from msgspec import Struct
 from pydantic import Field, JsonValue, field_validator
 
 from elspeth.contracts import (
@@ -81,8 +81,7 @@ class FieldMapperOptions(Options):
         return names
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Fault:
+class _Fault(Struct, frozen=True, kw_only=True):
     """A field that is missing or in the way. ``path`` leads to its place in the options."""
 
     path: tuple[str | int, ...]
@@ -91,16 +90,14 @@ class _Fault:
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Layout:
+class _Layout(Struct, frozen=True, kw_only=True):
     """Which value each field gets: an int is a place in the row, a str names a constant."""
 
     origins: dict[str, int | str]
     faults: list[_Fault]
 
 
-@dataclass(slots=True)
-class _Plan:
+class _Plan(Struct):
     """What to do with rows of one set of names: ``names`` get the values that ``pick`` takes.
 
     ``keeps_order``: these are all values as they come, the constants' behind the row's; ``keeps_names``: so are

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.app.bundle_scene import REJECTED, bundle_of, load_script, purge, record_run, run_script, unpack
 from tests.engine.workbench import Project
@@ -26,7 +27,7 @@ from elspeth.core.landscape.leaves import commit_leaf, leaf_content
 from elspeth.core.landscape.seals import seal_text
 from elspeth.core.landscape.verify import Brought, Report, Strength, verify_bundle
 from elspeth.core.merkle import leaf_hash, root_of
-from elspeth.core.notes import Checkpoint, SigningKey, encode_checkpoint, parse_checkpoint, parse_note
+from elspeth.core.notes import SigningKey, encode_checkpoint, parse_checkpoint, parse_note
 
 Files = Mapping[str, bytes]
 script = load_script()
@@ -271,7 +272,7 @@ def test_the_file_of_the_seals_is_a_checkpoint_too(scene: Scene) -> None:
 def brought(scene: Scene, key: SigningKey | None = None, **changes: object) -> str:
     """A checkpoint with changes, signed by the key of the run or by another."""
     known = parse_checkpoint(parse_note(scene.files["checkpoint.txt"].decode()).text)
-    changed: Checkpoint = replace(known, **changes)  # type: ignore[arg-type]
+    changed = msgspec.structs.replace(known, **changes)
     return (key or signing_key(os.environ)).sign(encode_checkpoint(changed))
 
 

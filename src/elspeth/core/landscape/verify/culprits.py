@@ -11,7 +11,8 @@ the one that it was, and a leaf is looked for at the places where it may have st
 from __future__ import annotations
 
 from collections.abc import Set
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from elspeth.core.landscape.leaves import HINT_BYTES, Blinding, leaf_content
 from elspeth.core.landscape.recorded_leaves import Leaf
@@ -21,8 +22,7 @@ from elspeth.core.merkle import leaf_hash
 __all__ = ["Suspects", "first_wrong"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suspects:
+class Suspects(Struct, frozen=True, kw_only=True):
     """A commit whose root does not hold: its leaves as they are now, its hints, the tables with another checksum."""
 
     commit_no: int

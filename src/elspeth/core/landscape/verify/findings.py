@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
+
+from msgspec import Struct, field
 
 __all__ = ["Finding", "Report", "Step", "Strength"]
 
@@ -19,8 +20,7 @@ class Strength(Enum):
     ANCHORED = "anchored"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """Something that is not as it was recorded: in which table or file, where in it, what."""
 
     where: str
@@ -32,8 +32,7 @@ class Finding:
         return {"where": self.where, "place": self.place, "message": self.message}
 
 
-@dataclass(slots=True)
-class Step:
+class Step(Struct):
     """One step; ``checked`` says in words how much of what was looked at."""
 
     number: int
@@ -64,8 +63,7 @@ class Step:
         self.notes.clear()
 
 
-@dataclass(slots=True)
-class Report:
+class Report(Struct):
     """What the verification of one run found; ``anchors`` are the words about what was brought."""
 
     run_id: str

@@ -5,8 +5,9 @@ from __future__ import annotations
 import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from elspeth.contracts import TrailError
 from elspeth.core.landscape.leaves import HINT_BYTES, Blinding, leaf_content
@@ -22,8 +23,7 @@ _BLINDINGS_KEPT = 64
 _MOST_COMMITS_SEARCHED = 3
 
 
-@dataclass(slots=True, kw_only=True)
-class _Commit:
+class _Commit(Struct, kw_only=True):
     """A commit's record, and what its leaves come to."""
 
     leaf_count: int

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from elspeth.contracts import NoteError, RunStatus, TrailError
 from elspeth.core.landscape.leaves import commit_leaf
@@ -18,8 +19,7 @@ from elspeth.core.timestamps import TrustedAuthorities
 __all__ = ["Brought", "RunTree", "check_brought", "check_seals", "check_signatures", "check_tree"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Brought:
+class Brought(Struct, frozen=True, kw_only=True):
     """What a verifier brought: keys and notes that were kept elsewhere; ``known_keys`` are this machine's own.
 
     ``successors`` are the keys to which statements lead from those that were brought, with the words that say
@@ -34,16 +34,14 @@ class Brought:
     authorities: TrustedAuthorities | None = None
 
 
-@dataclass(slots=True)
-class RunTree:
+class RunTree(Struct):
     """The run's tree: its size, and the root at each size that somebody asks for."""
 
     size: int = 0
     roots: dict[int, bytes] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Seal:
+class _Seal(Struct, frozen=True, kw_only=True):
     """A seal as the table has it."""
 
     number: int
