@@ -35,7 +35,7 @@ from elspeth.core.calls import NetworkGuard, Redactor
 from elspeth.core.landscape import LandscapeReader, LandscapeRecorder, RunHeader
 from elspeth.core.landscape.extents import PART_EXTENT, extents_of
 from elspeth.core.landscape.savings import savings_of
-from elspeth.core.landscape.tally import count_outcomes, count_usage, describe_outcomes
+from elspeth.core.landscape.tally import count_usage, describe_outcomes, recount_outcomes
 from elspeth.engine.account import savings_as_json
 from elspeth.engine.admission import Admission
 from elspeth.engine.allowance import Allowance
@@ -456,14 +456,14 @@ class Orchestrator:
     def _row_equation(self) -> dict[str, Any]:
         """Counts what became of every row; raises `RunError` when they do not balance."""
         ((rows,),) = self._reader.query("SELECT COUNT(*) FROM rows WHERE run_no = ?", self._run.run_no)
-        ((ended,),) = self._reader.query("SELECT COUNT(*) FROM outcomes WHERE run_no = ?", self._run.run_no)
+        known = dict(self._recorder.journal.counters.outcomes)
+        ended, counted = recount_outcomes(self._reader, self._run.run_no, known)
         if not rows == ended == self._row_count:
             raise RunError(
                 f"the rows do not balance: {self._row_count} read, {rows} recorded, {ended} ended",
                 hint="This is a fault of elspeth. The trail is whole; please report it with `elspeth status --json`.",
             )
-        outcomes = count_outcomes(self._reader, self._run.run_no)
-        if outcomes != describe_outcomes(self._reader, self._run.run_no, self._recorder.journal.counters.outcomes):
+        if counted != known or sum(counted.values()) != ended:
             raise RunError(
                 "the last commit counts the outcomes otherwise than they are recorded",
                 hint="This is a fault of elspeth. The trail is whole; please report it with `elspeth status --json`.",
@@ -471,7 +471,7 @@ class Orchestrator:
         return {
             "rows": rows,
             "bad_rows": self._bad_rows,
-            "outcomes": outcomes,
+            "outcomes": describe_outcomes(self._reader, self._run.run_no, counted),
             "usage": count_usage(self._reader, self._run.run_no),
             "money": {
                 **self._batches.account().as_json(self._plan.names),

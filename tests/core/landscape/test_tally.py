@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.core.landscape.conftest import Trail
 
-from elspeth.core.landscape.tally import row_equation
+from elspeth.contracts import Outcome
+from elspeth.core.landscape.tally import recount_outcomes, row_equation
 
 
 def count(outcome: str, rows: int, *, sink: str | None = None, reason: str | None = None) -> dict[str, Any]:
@@ -40,3 +42,25 @@ def count(outcome: str, rows: int, *, sink: str | None = None, reason: str | Non
 )
 def test_the_terms_add_up_to_the_rows(rows: int, counts: list[dict[str, Any]], expected: str) -> None:
     assert row_equation(rows, counts) == expected
+
+
+@pytest.mark.parametrize("reasons", [1, 20])
+def test_outcomes_counted_by_kind_are_those_that_the_run_has(trail: Trail, reasons: int) -> None:
+    run = trail.new_run()
+    recorder = trail.recorder(run)
+    recorder.add_outcomes([0, 1], outcome=Outcome.COMPLETED, step_no=None, sink_no=3, sink_lines=[2, 3])
+    recorder.add_outcomes([2], outcome=Outcome.COMPLETED, step_no=None, sink_no=None, sink_lines=[0])
+    for number in range(reasons):
+        recorder.add_outcomes(
+            [3 + number], outcome=Outcome.FAILED, step_no=1, sink_no=None, sink_lines=[0], reason=f"r{number}"
+        )
+    recorder.journal.commit_durably()
+    completed, failed = int(Outcome.COMPLETED), int(Outcome.FAILED)
+    every = {(completed, None, 3, None): 2, (completed, None, None, None): 1}
+    every |= {(failed, 1, None, f"r{number}"): 1 for number in range(reasons)}
+
+    assert (3 + reasons, every) == recount_outcomes(trail.reader(), run.run_no, every)
+    assert (3 + reasons, {(failed, 1, None, "r0"): 1}) == recount_outcomes(
+        trail.reader(), run.run_no, [(failed, 1, None, "r0")]
+    )
+    assert (3 + reasons, {}) == recount_outcomes(trail.reader(), run.run_no, ())
