@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from elspeth.contracts import FieldType, Row, RowError
 from elspeth.core.canonical import decode_json
+from elspeth.core.row_maker import row_maker
 
 if TYPE_CHECKING:
     from elspeth.core.config.models import FieldSpec
@@ -62,6 +63,7 @@ class TextCoercion:
 
     def __init__(self, names: Sequence[str], schema: Mapping[str, FieldSpec]) -> None:
         self._names = tuple(names)
+        self._make = row_maker(self._names)
         self._columns = [
             (place, _text_converter(schema[name]))
             for place, name in enumerate(names)
@@ -71,13 +73,12 @@ class TextCoercion:
 
     def rows(self, records: Sequence[Sequence[str]]) -> list[Row]:
         """The rows of records that all have as many values as there are names; raises `MISFITS`."""
-        names = self._names
         if not self._columns:
-            return [dict(zip(names, record, strict=False)) for record in records]
+            return self._make(records)
         columns: list[Sequence[Any]] = list(zip(*records, strict=False))
         for place, convert in self._columns:
             columns[place] = convert(columns[place])
-        return [dict(zip(names, values, strict=False)) for values in zip(*columns, strict=False)]
+        return self._make(zip(*columns, strict=False))
 
     def row(self, record: Sequence[str]) -> Row | RowError:
         """The row of one record, or why it is none."""

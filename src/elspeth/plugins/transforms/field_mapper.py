@@ -33,6 +33,7 @@ from elspeth.contracts import (
 )
 from elspeth.core.canonical import compact_json
 from elspeth.core.config.options import Options
+from elspeth.core.row_maker import RowMaker, row_maker
 
 __all__ = ["FieldMapperOptions", "FieldMapperTransform"]
 
@@ -98,13 +99,13 @@ class _Layout(Struct, frozen=True, kw_only=True):
 
 
 class _Plan(Struct):
-    """What to do with rows of one set of names: ``names`` get the values that ``pick`` takes.
+    """What to do with rows of one set of names: ``make`` makes rows of the values that ``pick`` takes.
 
     ``keeps_order``: these are all values as they come, the constants' behind the row's; ``keeps_names``: so are
     the names.
     """
 
-    names: tuple[str, ...]
+    make: RowMaker
     pick: Callable[[Sequence[Any]], tuple[Any, ...]]
     keeps_order: bool
     keeps_names: bool
@@ -144,7 +145,7 @@ class FieldMapperTransform:
             return TransformResult((), plan.failure)
         constants = self._constants if self._are_shared else deepcopy(self._constants)
         values = plan.pick((*row.values(), *constants))
-        return TransformResult((dict(zip(plan.names, values, strict=False)),), None)
+        return TransformResult(tuple(plan.make((values,))), None)
 
     def process_bulk(self, rows: Sequence[Row]) -> Sequence[Row] | None:
         """The same for rows that all have the same fields."""
@@ -152,11 +153,13 @@ class FieldMapperTransform:
         plan = self._plans.get(names) or self._plan(names)
         if plan.failure is not None or not self._are_shared or not all(map(names.__eq__, map(tuple, rows))):
             return None
-        new_names, pick, constants = plan.names, plan.pick, self._constants
-        if not plan.keeps_order:
-            return [dict(zip(new_names, pick((*row.values(), *constants)), strict=False)) for row in rows]
-        renamed = rows if plan.keeps_names else [dict(zip(new_names, row.values(), strict=False)) for row in rows]
-        return [row | self.options.constants for row in renamed] if constants else renamed
+        constants = self._constants
+        if plan.keeps_order and plan.keeps_names:
+            return [row | self.options.constants for row in rows] if constants else rows
+        if plan.keeps_order and not constants:
+            return plan.make(map(dict.values, rows))
+        values = [(*row.values(), *constants) for row in rows]
+        return plan.make(values if plan.keeps_order else map(plan.pick, values))
 
     def _plan(self, names: tuple[str, ...]) -> _Plan:
         layout = self._layout(names, is_open=False)
@@ -164,7 +167,7 @@ class FieldMapperTransform:
         constants = {name: len(names) + place for place, name in enumerate(self.options.constants)}
         places = [o if isinstance(o, int) else constants[o] for o in layout.origins.values()]
         plan = _Plan(
-            names=tuple(layout.origins),
+            make=row_maker(tuple(layout.origins)),
             pick=_picker(places),
             keeps_order=places == list(range(len(names) + len(constants))),
             keeps_names=tuple(layout.origins)[: len(names)] == names,
