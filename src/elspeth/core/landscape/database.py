@@ -43,6 +43,7 @@ def create_database(path: Path) -> None:
             _make(draft)
             with contextlib.suppress(OSError):  # another process was first, or there are no links here
                 os.link(draft, path)
+                return
         finally:
             draft.unlink(missing_ok=True)
     _make(path)
