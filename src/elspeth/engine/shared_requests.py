@@ -100,7 +100,7 @@ class SharedRequests:
             step.number,
         )
         states = reader.query(
-            "SELECT status FROM node_states WHERE run_no = ? AND row_index = ? AND node_no = ?",
+            "SELECT status FROM node_states WHERE run_no = ? AND row_index = ? AND node_no = ? ORDER BY path, attempt",
             run_no,
             row,
             step.number,

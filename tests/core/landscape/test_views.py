@@ -122,6 +122,28 @@ def test_states_derive_what_went_in_and_what_came_out(trail: Trail, recorder: La
     assert "2024-01-01T00:00:00.000007Z" == shown(trail, "v_states")[0]["started_at"]
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM node_states WHERE run_no = 1 AND row_index = 2 AND path = x'' AND node_no = 3",
+        "SELECT * FROM node_states WHERE run_no = 1 AND row_index IN (SELECT value FROM json_each('[2]'))",
+        "SELECT * FROM node_states WHERE run_no = 1 AND row_index BETWEEN 2 AND 3",
+        "SELECT * FROM node_states WHERE run_no = 1",
+    ],
+)
+def test_states_are_found_by_the_keys_of_both_tables_and_sorted_token_by_token(trail: Trail, statement: str) -> None:
+    trail.new_run()
+    plan = [
+        detail
+        for *_, detail in trail.query(f"EXPLAIN QUERY PLAN {statement} ORDER BY row_index, path, node_no, attempt")
+    ]
+
+    assert ["p USING PRIMARY KEY", "j USING PRIMARY KEY"] == [
+        line.removeprefix("SEARCH ").partition(" (")[0] for line in plan if line.startswith("SEARCH ")
+    ]
+    assert "USE TEMP B-TREE FOR ORDER BY" not in plan
+
+
 def test_rows_and_outcomes(trail: Trail, run: RunHeader, recorder: LandscapeRecorder) -> None:
     recorder.add_rows([0, 1], [2, 5], [A, B])
     recorder.add_outcomes([0], outcome=Outcome.ROUTED, step_no=2, sink_no=3, sink_lines=[2])

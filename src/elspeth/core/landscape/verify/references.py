@@ -52,6 +52,7 @@ def check_references(reader: LandscapeReader, run: RunHeader, step: Step, *, pur
     """Follows every reference. Bytes of classes that were purged are not looked for."""
     _check_links(reader, run, step)
     _check_journeys(reader, run, step)
+    _check_states(reader, run, step)
     _check_words(reader, run, step)
     bodies = _Bodies(reader, run, step, purged)
     for name, hash_column, ref_column, key in _BODIES:
@@ -87,6 +88,20 @@ def _check_journeys(reader: LandscapeReader, run: RunHeader, step: Step) -> None
             step.find("journeys", place, "it is not whole")
         elif size != hashes * _HASH_BYTES:
             step.find("passages", place, "the journey has another number of hashes")
+
+
+def _check_states(reader: LandscapeReader, run: RunHeader, step: Step) -> None:
+    """However many passages a token has, it came to a node once at each attempt."""
+    before = None
+    for state in reader.stream(
+        "SELECT row_index, path, node_no, attempt FROM node_states WHERE run_no = ? "
+        "ORDER BY row_index, path, node_no, attempt",
+        run.run_no,
+    ):
+        if state == before:
+            row, _, node_no, attempt = state
+            step.find("passages", f"row {row}", f"two of them came to node {node_no} at attempt {attempt}")
+        before = state
 
 
 def _check_words(reader: LandscapeReader, run: RunHeader, step: Step) -> None:
