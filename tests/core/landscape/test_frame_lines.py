@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elspeth.core.canonical import sha256
+from elspeth.core.canonical import sha256, sha256_each
 from elspeth.core.landscape import frame_lines
 from elspeth.core.landscape.frame_lines import FrameLines
 from elspeth.core.payloads import Frame
@@ -44,13 +44,13 @@ def test_all_lines_are_there_before_any_was_asked_for(data: bytes) -> None:
 
 @pytest.mark.parametrize("row", [1000, 1001, 1128, 1254, 1255])
 def test_a_row_costs_few_hashes_and_the_rest_one_each(row: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    hashed = []
+    hashed: list[bytes] = []
 
-    def counted(data: bytes) -> bytes:
-        hashed.append(data)
-        return sha256(data)
+    def counted(lines: list[bytes]) -> list[bytes]:
+        hashed.extend(lines)
+        return sha256_each(lines)
 
-    monkeypatch.setattr(frame_lines, "sha256", counted)
+    monkeypatch.setattr(frame_lines, "sha256_each", counted)
     versions: dict[int, list[bytes]] = {
         index: [b"%d %d %s" % (index, step, b"." * (index % 7)) for step in range(3)] for index in range(1000, 1256)
     }

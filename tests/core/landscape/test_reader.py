@@ -196,6 +196,22 @@ def test_rows_come_back_from_many_frames_and_commits(trail: Trail, run: RunHeade
     assert [(1, 0, StateStatus.COMPLETED)] == [(s.node_no, s.attempt, s.status) for s in found[0].states]
 
 
+def test_of_rows_that_follow_each_other_one_of_each_frame_is_looked_up(
+    trail: Trail, run: RunHeader, recorder: LandscapeRecorder
+) -> None:
+    for first in range(0, 60, 20):
+        record_rows(recorder, first, first + 19, size=0)
+    recorder.journal.commit_durably()
+    reader = trail.reader()
+    source = RowSource(reader, run, Payloads(reader, run))
+    asked: list[str] = []
+    reader.connection.set_trace_callback(asked.append)
+    wanted = [b"%d" % row for row in range(60)]
+
+    assert wanted == [source.bytes_of(row, commit_no=0, sha=sha256(line)) for row, line in enumerate(wanted)]
+    assert 3 == sum("frames_by_commit" in statement for statement in asked)
+
+
 def test_a_row_of_no_such_hash_or_index_is_an_error(trail: Trail, run: RunHeader, recorder: LandscapeRecorder) -> None:
     record_rows(recorder, 0, 3)
     recorder.journal.commit_durably()

@@ -1,13 +1,14 @@
 """The lines of one payload frame of rows, found by their hash.
 
 A frame holds the versions of a micro-batch's rows, row by row, so a row's index nearly tells where its
-lines lie. Lines are hashed from there outwards, each at most once, until the hash is met: one row costs
-a few hashes; all rows of the frame, or a hash that no line has, cost one for each line.
+lines lie. Lines are hashed from there outwards, each at most once and each time twice as many, until the
+hash is met: one row costs a few hashes; all rows of the frame, or a hash that no line has, cost one for
+each line.
 """
 
 from __future__ import annotations
 
-from elspeth.core.canonical import sha256
+from elspeth.core.canonical import sha256_each
 from elspeth.core.payloads import Frame
 
 __all__ = ["FrameLines"]
@@ -16,7 +17,7 @@ __all__ = ["FrameLines"]
 class FrameLines:
     """What lies between the newlines of a frame's content."""
 
-    __slots__ = ("_data", "_first_row", "_hashed", "_left", "_right", "_rows")
+    __slots__ = ("_data", "_first_row", "_hashed", "_left", "_reach", "_right", "_rows")
 
     def __init__(self, frame: Frame, data: bytes) -> None:
         self._data = data
@@ -25,6 +26,11 @@ class FrameLines:
         self._hashed: dict[bytes, bytes] = {}
         self._left: int | None = None  # what lies from here on
         self._right = 0  # up to here is hashed
+        self._reach = 0  # so many bytes and the rest of a line come next, on either side
+
+    def has_row(self, row_index: int) -> bool:
+        """Whether the frame should hold bytes of a row."""
+        return 0 <= row_index - self._first_row < self._rows
 
     def known(self, sha: bytes) -> bytes | None:
         """The line with that hash, where it is hashed already."""
@@ -43,21 +49,22 @@ class FrameLines:
         return self._hashed
 
     def _hash_more(self, row_index: int) -> bool:
-        """Hashes the next line to the left and to the right; false when there are none."""
+        """Hashes the next lines to the left and to the right; false when there are none."""
+        data, size = self._data, len(self._data)
         if self._left is None:
-            at = max(len(self._data) * (row_index - self._first_row) // self._rows, 0)
-            self._left = self._right = self._data.rfind(b"\n", 0, at) + 1
-        left, right = self._left, self._right
-        if right <= len(self._data):
-            end = self._data.find(b"\n", right)
-            end = len(self._data) if end < 0 else end
-            self._add(right, end)
-            self._right = end + 1
+            at = max(size * (row_index - self._first_row) // self._rows, 0)
+            self._left = self._right = data.rfind(b"\n", 0, at) + 1
+        left, right, reach = self._left, self._right, self._reach
+        if right <= size:
+            end = data.find(b"\n", right + reach)
+            self._right = (size if end < 0 else end) + 1
+            self._add(right, self._right - 1)
         if left > 0:
-            self._left = self._data.rfind(b"\n", 0, left - 1) + 1
+            self._left = data.rfind(b"\n", 0, max(left - 1 - reach, 0)) + 1
             self._add(self._left, left - 1)
-        return left > 0 or right <= len(self._data)
+        self._reach = max(2 * reach, 1)
+        return self._left > 0 or self._right <= size
 
     def _add(self, start: int, end: int) -> None:
-        line = self._data[start:end]
-        self._hashed[sha256(line)] = line
+        lines = self._data[start:end].split(b"\n")
+        self._hashed.update(zip(sha256_each(lines), lines, strict=True))

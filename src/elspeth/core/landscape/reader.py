@@ -389,22 +389,25 @@ class Payloads:
 
 
 class RowSource:
-    """Finds the bytes of rows by commit, row and hash; frames recently used are kept."""
+    """Finds the bytes of rows by commit, row and hash; frames recently used are kept, with the commit of each."""
 
     def __init__(self, reader: LandscapeReader, run: RunHeader, payloads: Payloads) -> None:
         self._reader = reader
         self._run = run
         self._payloads = payloads
         self._segment_no: int | None = None
-        self._frames: dict[Frame, FrameLines] = {}
+        self._kept: dict[tuple[int, int], FrameLines] = {}
 
     def bytes_of(self, row_index: int, *, commit_no: int, sha: bytes) -> bytes:
         """The row's bytes with that hash, written by that commit."""
-        for lines in self._frames.values():
+        for lines in self._kept.values():
             if (line := lines.known(sha)) is not None:
                 return line
+        for (commit, _), lines in self._kept.items():  # of neighbours, one after the other, only the first is looked up
+            if commit == commit_no and lines.has_row(row_index) and (line := lines.find(sha, row_index)) is not None:
+                return line
         for frame in self._frames_of(row_index, commit_no):
-            if (line := self._lines(frame).find(sha, row_index)) is not None:
+            if (line := self._lines(frame, commit_no).find(sha, row_index)) is not None:
                 return line
         raise TrailError(
             f"row {row_index} of run {self._run.run_id}: no payload in commit {commit_no} has the hash {sha.hex()}"
@@ -416,7 +419,7 @@ class RowSource:
         For whoever looks for bytes that no longer have the hash that they should.
         """
         frames = self._frames_of(row_index, commit_no)
-        lines = {sha: line for frame in frames for sha, line in self._lines(frame).all().items()}
+        lines = {sha: line for frame in frames for sha, line in self._lines(frame, commit_no).all().items()}
         first = min((frame.first_row or 0 for frame in frames), default=0)
         last = max((frame.last_row or 0 for frame in frames), default=-1)
         return lines, range(first, last + 1)
@@ -443,12 +446,13 @@ class RowSource:
             )
         ]
 
-    def _lines(self, frame: Frame) -> FrameLines:
-        if frame not in self._frames:
+    def _lines(self, frame: Frame, commit_no: int) -> FrameLines:
+        place = (commit_no, frame.start)
+        if place not in self._kept:
             if self._segment_no is None:
                 raise RuntimeError("frames are looked up before they are read")
             data = self._payloads.segment(self._segment_no).frame(frame)
-            while len(self._frames) >= _FRAMES_KEPT:
-                del self._frames[next(iter(self._frames))]
-            self._frames[frame] = FrameLines(frame, data)
-        return self._frames[frame]
+            while len(self._kept) >= _FRAMES_KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[place] = FrameLines(frame, data)
+        return self._kept[place]
