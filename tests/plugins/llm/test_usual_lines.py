@@ -1,4 +1,4 @@
-"""The short way of the usual line says what the long way says."""
+"""The short way of the usual line, and of the usual reply, says what the long way says."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from hypothesis import given, settings, strategies
 from tests.plugins.llm.conftest import LABEL_SCHEMA, load
 
 from elspeth.contracts import AnswerLine, FileRole
+from elspeth.core.canonical import decode_json
 from elspeth.plugins.llm.answers import AnswerReader, AnswerShape
-from elspeth.plugins.llm.usual_lines import usual_line
+from elspeth.plugins.llm.usual_lines import usual_line, usual_reply
 
 TEXT = AnswerReader(AnswerShape(text_field="reply", schema=None, prefix="", metadata_prefix="m"))
 LABELS = AnswerReader(AnswerShape(text_field="reply", schema=LABEL_SCHEMA, prefix="p_", metadata_prefix=None))
@@ -49,6 +50,44 @@ EDITS = strategies.lists(
     max_size=3,
 )
 BYTES = strategies.none() | strategies.tuples(strategies.integers(0, 600), strategies.binary(max_size=3))
+
+NUMBERS = (
+    "0 -0 -0.0 7 01 1. .5 - 1e5 1E-7 1.0E+2 1e400 -1e400 1e-400 5e-324 1e23 2.2250738585072011e-308 "
+    "1.7976931348623159e308 9007199254740993 9007199254740993.0 18446744073709551616 -9223372036854775809 "
+    "NaN Infinity -Infinity true null nul"
+)
+TEXTS = [
+    '""',
+    '"a"',
+    '"a:b"',
+    '"{["',
+    r'"\""',
+    r'"\u003a"',
+    r'"\ud800"',
+    r'"\ud83d\ude00"',
+    '"\ud800"',
+    '"é\x7f"',
+    '"\t"',
+    '"a',
+]
+LEAVES = strategies.sampled_from([*NUMBERS.split(), "1" * 400, "1" * 5000, "0." + "1" * 400, *TEXTS])
+SPACES = strategies.sampled_from(["", " ", "\n\t\r ", "\x0b", "\u00a0", "\ufeff"])
+KEYS = strategies.sampled_from(['"a"', '"b"', r'"\u0061"', '"a:"', '""', "a", "1"])
+
+
+def arrays(items: strategies.SearchStrategy[str]) -> strategies.SearchStrategy[str]:
+    return strategies.lists(items, max_size=3).map(lambda found: f"[{','.join(found)}]")
+
+
+def objects(items: strategies.SearchStrategy[str]) -> strategies.SearchStrategy[str]:
+    member = strategies.tuples(KEYS, SPACES, items).map(lambda found: f"{found[0]}{found[1]}:{found[2]}")
+    return strategies.lists(member, max_size=3).map(lambda found: "{" + ",".join(found) + "}")
+
+
+REPLIES = objects(strategies.recursive(LEAVES, lambda items: arrays(items) | objects(items), max_leaves=6))
+DEEP = strategies.tuples(strategies.integers(0, 3), strategies.integers(0, 140)).map(
+    lambda depths: '{"a":' + "[" * depths[0] + "[" * depths[1] + "{}" + "]" * depths[1] + "]" * depths[0] + "}"
+)
 
 
 def edited(edits: list[tuple[tuple[Any, ...], str, Any]], damage: tuple[int, bytes] | None) -> bytes:
@@ -116,3 +155,28 @@ def test_what_is_skipped_by_others_is_read_here() -> None:
     for member in (b'"x": "\xff"', b'"x": 1e999', b'"x": ' + b"1" * 5000):
         assert usual_line(good[:-1] + b", " + member + b"}") is None
         assert usual_line(good.replace(b'"id": "b"', member.replace(b'"x"', b'"id"'))) is None
+
+
+@settings(deadline=None, max_examples=500)
+@given(REPLIES | DEEP, SPACES, SPACES)
+def test_a_usual_reply_is_read_as_strictly_as_any(reply: str, before: str, after: str) -> None:
+    text = before + reply + after
+    value = usual_reply(text)
+    if value is not None:
+        assert repr(decode_json(text)) == repr(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_usual"),
+    [
+        ('{"label": "a", "score": 0.5, "tags": ["x", "y"], "note": null}', True),
+        ("{}", True),
+        ('{"label": "a", "label": "a"}', False),
+        ('{"label": "a: b"}', False),
+        ('{"label": {"a": 1}}', False),
+        ('["a"]', False),
+        ("no JSON", False),
+    ],
+)
+def test_a_usual_reply_is_one_object_without_others(text: str, is_usual: bool) -> None:
+    assert is_usual == (usual_reply(text) is not None)

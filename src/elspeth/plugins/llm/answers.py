@@ -27,7 +27,7 @@ import msgspec
 from elspeth.contracts import AnswerLine, FileRole, LineVerdict, RowError
 from elspeth.core.canonical import NotEncodableError, compact_json, decode_json
 from elspeth.plugins.llm.strict_schema import compiled
-from elspeth.plugins.llm.usual_lines import MOST_TOKENS, UsualBody, usual_line
+from elspeth.plugins.llm.usual_lines import MOST_TOKENS, UsualBody, usual_line, usual_reply
 
 if TYPE_CHECKING:
     import jsonschema_rs
@@ -70,10 +70,12 @@ class AnswerShape:
         """The fields that a reply's text adds to its row."""
         if self._validator is None:
             return {self._text_field: text}
-        try:
-            value = decode_json(text)
-        except ValueError as error:
-            return RowError(code="schema", message=f"the reply is not JSON: {_short(str(error))}")
+        value = usual_reply(text)
+        if value is None:
+            try:
+                value = decode_json(text)
+            except ValueError as error:
+                return RowError(code="schema", message=f"the reply is not JSON: {_short(str(error))}")
         try:
             if not self._validator.is_valid(value):
                 return _mismatch(next(self._validator.iter_errors(value)))

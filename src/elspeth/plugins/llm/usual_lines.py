@@ -1,9 +1,12 @@
-"""The usual line of a result file: one finished reply of text, decoded by its types.
+"""The usual line of a result file, one finished reply of text, and the usual reply, one object: decoded in C.
 
-Nearly all lines of nearly all files look like this, and typed decoding takes them apart in
-C. Every member is named here, and any that is not is a refusal: so each byte is decoded by
+Nearly all lines of nearly all files look like this, and typed decoding takes them apart.
+Every member is named here, and any that is not is a refusal: so each byte is decoded by
 the same rules as in a line that is read as plain JSON, and a line that this module accepts
 means the same either way (a property test says so). All others are for `answers`.
+
+A reply is decoded as strictly as by `decode_json`, for which all that is refused here is left
+(a property test says so, too).
 """
 
 from __future__ import annotations
@@ -12,9 +15,11 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-__all__ = ["MOST_TOKENS", "UsualBody", "UsualLine", "usual_line"]
+__all__ = ["MOST_TOKENS", "UsualBody", "UsualLine", "usual_line", "usual_reply"]
 
 MOST_TOKENS: Final = 10**12  # of one answer; beyond it a count is no count
+
+_MOST_ARRAYS = 16  # few enough that nothing is nested too deeply
 
 Count = Annotated[int, msgspec.Meta(ge=0, lt=MOST_TOKENS)]
 
@@ -64,6 +69,7 @@ class UsualLine(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 _decode = msgspec.json.Decoder(UsualLine).decode
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def usual_line(line: bytes) -> UsualLine | None:
@@ -72,3 +78,15 @@ def usual_line(line: bytes) -> UsualLine | None:
         return _decode(line)
     except (ValueError, RecursionError):
         return None
+
+
+def usual_reply(text: str) -> dict[str, Any] | None:
+    """The object that a reply is, unless others with keys stand in it; None for one that is not as usual.
+
+    The decoder takes a key that comes twice. Where there are no more colons than keys, none did.
+    """
+    try:
+        value = _decode_object(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if text.count(":") == len(value) and text.count("[") <= _MOST_ARRAYS else None
