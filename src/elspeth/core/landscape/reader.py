@@ -400,7 +400,7 @@ class RowSource:
 
     def bytes_of(self, row_index: int, *, commit_no: int, sha: bytes) -> bytes:
         """The row's bytes with that hash, written by that commit."""
-        for lines in self._kept.values():
+        for lines in reversed(self._kept.values()):
             if (line := lines.known(sha)) is not None:
                 return line
         for (commit, _), lines in self._kept.items():  # of neighbours, one after the other, only the first is looked up

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from msgspec import Struct, field
@@ -16,6 +17,11 @@ from elspeth.contracts import StateStatus, TrailError
 from elspeth.core.landscape.reader import LandscapeReader, Payloads, RowSource, RunHeader, read_json, read_word
 
 __all__ = ["TrailRow", "TrailRows", "TrailState", "Version"]
+
+_AMONG_STRETCHES = (
+    "json_each(?2) AS stretch CROSS JOIN {} AS t ON t.run_no = ?1 "
+    "AND row_index BETWEEN json_extract(stretch.value, '$[0]') AND json_extract(stretch.value, '$[1]')"
+)
 
 
 class TrailState(Struct, frozen=True, kw_only=True):
@@ -74,21 +80,17 @@ class TrailRows:
 
     def fetch(self, indexes: Sequence[int]) -> Iterator[TrailRow]:
         """The rows with these ascending indexes; raises `TrailError` when one is missing."""
-        wanted = json.dumps(list(indexes))
+        wanted = (self._run.run_no, _stretches(indexes))
         states = self._reader.stream(
             "SELECT row_index, node_no, attempt, status, route, output_hash, commit_no, started_us, duration_us, "
-            "error_json FROM node_states WHERE run_no = ? AND row_index IN (SELECT value FROM json_each(?)) "
-            "ORDER BY row_index, path, node_no, attempt",
-            self._run.run_no,
-            wanted,
+            f"error_json FROM {_AMONG_STRETCHES.format('node_states')} ORDER BY row_index, t.path, node_no, attempt",
+            *wanted,
         )
         pending = next(states, None)
         found = 0
         for index, line, data_hash, commit_no in self._reader.stream(
-            "SELECT row_index, line, data_hash, commit_no FROM rows "
-            "WHERE run_no = ? AND row_index IN (SELECT value FROM json_each(?)) ORDER BY row_index",
-            self._run.run_no,
-            wanted,
+            f"SELECT row_index, line, data_hash, commit_no FROM {_AMONG_STRETCHES.format('rows')} ORDER BY row_index",
+            *wanted,
         ):
             row = TrailRow(index=index, line=line, data_hash=data_hash, commit_no=commit_no)
             if pending is not None and pending[0] < index:
@@ -111,12 +113,11 @@ class TrailRows:
 
         Raises `TrailError` when one is missing.
         """
-        wanted = (self._run.run_no, json.dumps(list(indexes)))
+        wanted = (self._run.run_no, _stretches(indexes))
         versions: dict[int, tuple[int, bytes, int]] = {
             index: (0, data_hash, commit_no)
             for index, data_hash, commit_no in self._reader.query(
-                "SELECT row_index, data_hash, commit_no FROM rows "
-                "WHERE run_no = ? AND row_index IN (SELECT value FROM json_each(?)) ORDER BY row_index",
+                f"SELECT row_index, data_hash, commit_no FROM {_AMONG_STRETCHES.format('rows')} ORDER BY row_index",
                 *wanted,
             )
         }
@@ -125,9 +126,8 @@ class TrailRows:
             raise TrailError(f"run {self._run.run_id}: {missing} of {len(indexes)} rows are missing")
         passed: set[int] = set()
         for index, state_no, output_hash, commit_no in self._reader.query(
-            "SELECT row_index, node_no, output_hash, commit_no FROM node_states "
-            "WHERE run_no = ? AND row_index IN (SELECT value FROM json_each(?)) AND node_no <= ? "
-            "ORDER BY row_index, path, node_no, attempt",
+            f"SELECT row_index, node_no, output_hash, commit_no FROM {_AMONG_STRETCHES.format('node_states')} "
+            "AND node_no <= ?3 ORDER BY row_index, t.path, node_no, attempt",
             *wanted,
             node_no,
         ):
@@ -145,6 +145,13 @@ class TrailRows:
         """The bytes of a rejected record."""
         raw = row.states[0].error.get("raw", {})
         return self._payloads.body_at(str(raw.get("ref", "")), row.data_hash)
+
+
+def _stretches(indexes: Sequence[int]) -> str:
+    """Ascending indexes as a JSON array of first and last ones, so that neighbours are read in one go."""
+    places = [place for place, (one, other) in enumerate(pairwise(indexes), start=1) if other != one + 1]
+    pairs = zip([0, *places], [*places, len(indexes)], strict=True)
+    return json.dumps([(indexes[start], indexes[end - 1]) for start, end in pairs if start < end])
 
 
 def _state(record: tuple[Any, ...], place: str) -> TrailState:
