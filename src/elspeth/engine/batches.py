@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from elspeth.contracts import BatchFacts, BatchPhase, BatchTransform, FileRole, TrailError
-from elspeth.core.canonical import sha256
+from elspeth.core.canonical import sha256_each
 from elspeth.core.landscape import LineColumns, Slot
-from elspeth.core.payloads import content_hash
+from elspeth.core.payloads import content_digest
 from elspeth.engine.account import Account, account_of
 from elspeth.engine.batch import Batch, fold_batches, open_intents
 from elspeth.engine.ledger import Ledger
@@ -42,6 +43,7 @@ class Batches:
         self._full: list[Batch] = []
         self._with_provider: Counter[int] = Counter()
         self._joined: set[int] = set()
+        self._digests: dict[int, hashlib._Hash] = {}  # of the lines so far, of batches that this process began
 
     def restore(self) -> None:
         """Rebuilds the batches from the trail, and the open ones from what `checkpoint` said of them."""
@@ -90,7 +92,8 @@ class Batches:
         if step.batch is None:
             raise RuntimeError("only batch transforms have batches")
         batch = self.open_batch(step, parent)
-        lines = LineColumns()
+        rows: list[int] = []
+        lines: list[bytes] = []
         for token, line in requests:
             if batch is None or is_full(
                 step.batch,
@@ -98,20 +101,17 @@ class Batches:
                 size_bytes=batch.bytes + len(line),
                 is_canary=batch.is_canary and parent is None,
             ):
-                if batch is not None:
-                    self._record(batch, lines)
-                batch, lines = self._open(step, attempt, parent), LineColumns()
+                if batch is not None and lines:
+                    self._write(batch, rows, lines)
+                batch, rows, lines = self._open(step, attempt, parent), [], []
                 batch.first_row = token.index
-            start = self._recorder.batches.reopen_file(batch.segment_no).append(line)
-            lines.add(token.index, position=batch.requests, start=start, length=len(line), sha256=sha256(line))
+            rows.append(token.index)
+            lines.append(line)
             batch.requests += 1
             batch.bytes += len(line)
-        if batch is None:
+        if batch is None or not lines:
             raise RuntimeError("no request was given")
-        self._record(batch, lines)
-        return Slot(
-            batch.number, batch.segment_no, lines.positions[-1], lines.starts[-1], lines.lengths[-1], lines.hashes[-1]
-        )
+        return self._write(batch, rows, lines)
 
     def join(self, row: int, slot: Slot) -> None:
         """Lets a row share a request line of a live batch, whatever became of the batch since the line was made."""
@@ -136,7 +136,9 @@ class Batches:
         if transform is None:
             raise RuntimeError("only batch transforms have batches")
         tokens = transform.estimate(requests=batch.requests, size_bytes=batch.bytes)
-        digest = content_hash(self._payloads.segment(batch.segment_no).chunks())
+        digest = self._digests.pop(batch.number, None)
+        if digest is None:
+            digest = content_digest(self._payloads.segment(batch.segment_no).chunks())
         self.note(
             batch,
             "sealed",
@@ -146,7 +148,7 @@ class Batches:
                 "bytes": batch.bytes,
                 "first_row": batch.first_row,
                 "last_row": batch.last_row,
-                "sha256": digest.hex(),
+                "sha256": digest.hexdigest(),
                 "name": self._file_name(batch),
                 "tokens": tokens.as_json(),
             },
@@ -243,13 +245,29 @@ class Batches:
         """How many batches of a step are with the provider."""
         return self._with_provider[node_no]
 
+    def _write(self, batch: Batch, rows: list[int], lines: list[bytes]) -> Slot:
+        """Writes request lines that the batch has counted already; returns the place of the last one."""
+        first = batch.requests - len(lines)
+        file = self._recorder.batches.reopen_file(batch.segment_no)
+        columns = LineColumns(
+            rows=rows,
+            positions=list(range(first, batch.requests)),
+            starts=list(map(file.append, lines)),
+            lengths=list(map(len, lines)),
+            hashes=sha256_each(lines),
+        )
+        if batch.number in self._digests:
+            self._digests[batch.number].update(b"".join(lines))
+        self._record(batch, columns)
+        place = (columns.positions[-1], columns.starts[-1], columns.lengths[-1], columns.hashes[-1])
+        return Slot(batch.number, batch.segment_no, *place)
+
     def _record(self, batch: Batch, lines: LineColumns) -> None:
-        if lines.rows:
-            self._recorder.batches.add_lines(
-                lines, batch_no=batch.number, role=FileRole.REQUEST, segment_no=batch.segment_no
-            )
-            batch.first_row = min(batch.first_row, *lines.rows)
-            batch.last_row = max(batch.last_row, *lines.rows)
+        self._recorder.batches.add_lines(
+            lines, batch_no=batch.number, role=FileRole.REQUEST, segment_no=batch.segment_no
+        )
+        batch.first_row = min(batch.first_row, *lines.rows)
+        batch.last_row = max(batch.last_row, *lines.rows)
 
     def _open(self, step: Step, attempt: int, parent: Batch | None) -> Batch:
         parent_no = None if parent is None else parent.number
@@ -259,6 +277,7 @@ class Batches:
         )
         batch = Batch(number=number, node_no=step.number, attempt=attempt, parent_no=parent_no)
         self.live[number] = batch
+        self._digests[number] = hashlib.sha256()
         is_first = step.number not in self._begun
         has_canary = step.batch is not None and step.batch.limits.canary > 0
         is_canary = is_first and has_canary if parent is None else parent.is_canary

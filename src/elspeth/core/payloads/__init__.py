@@ -7,7 +7,7 @@ from elspeth.core.payloads.segments import (
     SegmentReader,
     SegmentStream,
     SegmentWriter,
-    content_hash,
+    content_digest,
     parse_reference,
 )
 from elspeth.core.payloads.store import BodyWriter, PayloadStore, SegmentState, Synced, sync_segments
@@ -25,7 +25,7 @@ __all__ = [
     "SegmentStream",
     "SegmentWriter",
     "Synced",
-    "content_hash",
+    "content_digest",
     "parse_reference",
     "sync_folder",
     "sync_segments",

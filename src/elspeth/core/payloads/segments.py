@@ -36,7 +36,7 @@ __all__ = [
     "SegmentReader",
     "SegmentStream",
     "SegmentWriter",
-    "content_hash",
+    "content_digest",
     "parse_reference",
 ]
 
@@ -307,12 +307,12 @@ class SegmentStream(io.RawIOBase):
         return target
 
 
-def content_hash(chunks: Iterable[bytes]) -> bytes:
+def content_digest(chunks: Iterable[bytes]) -> hashlib._Hash:
     """SHA-256 of content."""
     digest = hashlib.sha256()
     for chunk in chunks:
         digest.update(chunk)
-    return digest.digest()
+    return digest
 
 
 def parse_reference(text: str, sha256: bytes) -> BodyRef:
