@@ -27,7 +27,7 @@ import msgspec
 from elspeth.contracts import AnswerLine, FileRole, LineVerdict, RowError
 from elspeth.core.canonical import NotEncodableError, compact_json, decode_json
 from elspeth.plugins.llm.strict_schema import compiled
-from elspeth.plugins.llm.usual_lines import MOST_TOKENS, UsualBody, usual_line, usual_reply
+from elspeth.plugins.llm.usual_lines import MOST_TOKENS, usual_line, usual_reply
 
 if TYPE_CHECKING:
     import jsonschema_rs
@@ -60,6 +60,7 @@ class AnswerShape:
         self._text_field = text_field
         self._prefix = prefix
         self._metadata_prefix = metadata_prefix
+        self.has_metadata = metadata_prefix is not None
         self._absent: dict[str, Any] = {}
         self._validator: jsonschema_rs.Validator | None = None
         if schema is not None:
@@ -85,10 +86,8 @@ class AnswerShape:
         return {**self._absent, **({prefix + name: item for name, item in value.items()} if prefix else value)}
 
     def metadata(self, usage: Mapping[str, Any] | None, model: str | None, finish_reason: str | None) -> dict[str, Any]:
-        """The fields that say how the answer came about, when they are wanted."""
+        """The fields that say how the answer came about."""
         prefix = self._metadata_prefix
-        if prefix is None:
-            return {}
         return {f"{prefix}_usage": usage, f"{prefix}_model": model, f"{prefix}_finish_reason": finish_reason}
 
 
@@ -118,9 +117,12 @@ class AnswerReader:
     def read(self, line: bytes, role: FileRole) -> AnswerLine:
         """What one line means. Never raises, whatever the line is."""
         usual = usual_line(line)
-        if usual is not None:
-            return AnswerLine(custom_id=usual.custom_id, verdict=self._usual(usual.response.body))
-        return self.read_any(line, role)
+        if usual is None:
+            return self.read_any(line, role)
+        body = usual.response.body
+        choice = body.choices[0]
+        verdict = self._told(choice.message.content, body.usage, body.model, choice.finish_reason)
+        return AnswerLine(custom_id=usual.custom_id, verdict=verdict)
 
     def read_any(self, line: bytes, role: FileRole) -> AnswerLine:
         """The same without a short way for the usual line."""
@@ -144,10 +146,6 @@ class AnswerReader:
             return _odd("neither a response nor an error", record, role)
         return _undone(fault, _detail(record, None, role))
 
-    def _usual(self, body: UsualBody) -> LineVerdict:
-        choice = body.choices[0]
-        return self._told(choice.message.content, body.usage, body.model, choice.finish_reason)
-
     def _reply(self, body: dict[str, Any]) -> LineVerdict:
         model = body.get("model")
         choice = _first_choice(body.get("choices"))
@@ -164,7 +162,8 @@ class AnswerReader:
         fields = self._shape.fields(text) if isinstance(text, str) else text
         if isinstance(fields, RowError):
             return LineVerdict(None, fields, usage=usage, model=model)
-        fields.update(self._shape.metadata(usage or None, model, finish))
+        if self._shape.has_metadata:
+            fields.update(self._shape.metadata(usage or None, model, finish))
         return LineVerdict(fields, None, usage=usage, model=model)
 
 

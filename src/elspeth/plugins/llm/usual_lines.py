@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-__all__ = ["MOST_TOKENS", "UsualBody", "UsualLine", "usual_line", "usual_reply"]
+__all__ = ["MOST_TOKENS", "UsualLine", "usual_line", "usual_reply"]
 
 MOST_TOKENS: Final = 10**12  # of one answer; beyond it a count is no count
 
@@ -39,7 +39,7 @@ class _Choice(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     content_filter_results: Any = None
 
 
-class UsualBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class _Body(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """The reply with its tokens."""
 
     choices: tuple[_Choice]
@@ -55,7 +55,7 @@ class UsualBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 class _Response(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     status_code: Literal[200]
-    body: UsualBody
+    body: _Body
     request_id: Any = None
 
 
