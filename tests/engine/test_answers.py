@@ -49,6 +49,18 @@ def test_a_line_is_found_by_its_request_whatever_the_order() -> None:
     assert {"llm_response": "zero", "text": "t"} == result_of(TRANSFORM, {"text": "t"}, verdict).rows[0]
 
 
+@given(st.lists(st.integers(0, 40_000), min_size=1, max_size=9), st.lists(st.integers(0, 99), max_size=20))
+def test_lines_are_read_in_any_order(sizes: list[int], order: list[int]) -> None:
+    ids = [f"row-{row}-0" for row in range(len(sizes))]
+    lines = [answer(name, "x" * size) for name, size in zip(ids, sizes, strict=True)]
+    answers, _ = index(*lines, expected=set(ids))
+    places = [answers.place(name) for name in ids]
+    for number in [*range(len(ids)), *(number % len(ids) for number in order)]:
+        place = places[number]
+        assert place is not None
+        assert lines[number] == answers.read(place)
+
+
 def test_lines_that_answer_no_row_are_set_aside_with_the_reason() -> None:
     twice = answer("row-0-0")
     answers, aside = index(twice, b"{broken\n", twice, answer("row-0-0", "no"), answer("row-9-0"), expected={"row-0-0"})

@@ -37,6 +37,8 @@ RESULT_FILES = (FileRole.OUTPUT, FileRole.ERROR)
 MOST_SET_ASIDE = 1_000
 """So many lines of a batch are noted one by one."""
 
+_READ_AHEAD_BYTES = 1 << 16
+
 
 class Place(NamedTuple):
     """Where an answer's line stands: its ``offset`` on the disk; ``position`` and ``start`` in the provider's file."""
@@ -63,10 +65,13 @@ class Answers(Struct):
     """The lines of a batch's result files by request; the files' bytes stand in one file on the disk.
 
     There are as many as requests, so they are kept as numbers, not as objects: ``lines`` gives for each request
-    its number among them, ``files`` are role and offset on the disk of each file.
+    its number among them, ``files`` are role and offset on the disk of each file. ``ahead`` was read last, from
+    ``ahead_at`` on.
     """
 
     file: IO[bytes]
+    ahead: bytes = b""
+    ahead_at: int = 0
     lines: dict[str, int] = field(default_factory=dict)
     conflicts: set[str] = field(default_factory=set)
     files: list[tuple[FileRole, int]] = field(default_factory=list)
@@ -97,9 +102,14 @@ class Answers(Struct):
         return Place(role, base + start, self.lengths[number], self.positions[number], start)
 
     def read(self, place: Place) -> bytes:
-        """The line at a place."""
-        self.file.seek(place.offset)
-        return self.file.read(place.length)
+        """The line at a place. Lines often stand in the order of the requests: who asks for the next one gets more."""
+        at = place.offset - self.ahead_at
+        if at < 0 or at + place.length > len(self.ahead):
+            is_next = 0 <= at <= len(self.ahead)
+            self.file.seek(place.offset)
+            self.ahead = self.file.read(max(place.length, _READ_AHEAD_BYTES if is_next else 0))
+            self.ahead_at, at = place.offset, 0
+        return self.ahead[at : at + place.length]
 
     def verdict(
         self, transform: BatchTransform, batch: Batch, request_id: str

@@ -10,10 +10,10 @@ crash cut short is begun again and skips the rows that are recorded.
 from __future__ import annotations
 
 import tempfile
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import IO, Any
 
 from elspeth.contracts import (
@@ -170,18 +170,19 @@ class Harvester:
             return
         with tempfile.TemporaryFile(prefix="elspeth-", dir=self._run.payload_folder) as file:
             tally = Tally()
+            rows, positions = self._members(batch)
             home = _Home(
                 step=step,
                 transform=_transform(step),
                 batch=batch,
-                answers=self._index(step, batch, file, tally),
+                answers=self._index(step, batch, rows, file, tally),
                 segments={role: ref.segment_no for role, ref in _downloads(batch)},
                 sharing=Sharing.of(batch, self._ledger) if _transform(step).limits.is_shared else Sharing(),
                 has_retries=self._has_retries(batch),
             )
-            members = self._members(batch)
-            while group := list(islice(members, _ROWS_AT_ONCE)):
-                self._take(home, group, tally)
+            for start in range(0, len(rows), _ROWS_AT_ONCE):
+                group = slice(start, start + _ROWS_AT_ONCE)
+                self._take(home, rows[group], positions[group], tally)
                 self._batches.seal_full()
         retry = self._batches.open_batch(step, batch)
         reach = {"first_row": batch.first_row, "last_row": batch.last_row}
@@ -202,7 +203,7 @@ class Harvester:
 
     # Lines
 
-    def _index(self, step: Step, batch: Batch, file: IO[bytes], tally: Tally) -> Answers:
+    def _index(self, step: Step, batch: Batch, rows: Iterable[int], file: IO[bytes], tally: Tally) -> Answers:
         """Files every line; those that are set aside go to no row, and are paid for all the same."""
         transform = _transform(step)
         known = self._set_aside(batch)
@@ -217,7 +218,7 @@ class Harvester:
             detail = {**where, "line_sha256": sha256(line.line).hex(), "kind": line.kind, "message": line.message}
             self._batches.note(batch, "line_set_aside", batch.phase, detail)
 
-        expected = {custom_id(row, batch.attempt) for row, _ in self._members(batch)}
+        expected = {custom_id(row, batch.attempt) for row in rows}
         return index_answers(transform, expected, self._files(batch), file=file, on_set_aside=set_aside)
 
     def _files(self, batch: Batch) -> Iterator[tuple[FileRole, Iterator[bytes]]]:
@@ -239,12 +240,12 @@ class Harvester:
 
     # Rows
 
-    def _members(self, batch: Batch) -> Iterator[tuple[int, int]]:
-        """The rows of a batch, ascending, each with the place of its line in the request file.
+    def _members(self, batch: Batch) -> tuple[array[int], array[int]]:
+        """The rows of a batch, ascending, and for each the place of its line in the request file.
 
-        They are more than its lines where rows share them, so they are read page by page. No cursor stays open: it
-        would keep what is recorded meanwhile out of sight.
+        They are read page by page and kept as numbers: there are as many as rows, where rows share lines.
         """
+        rows, positions = array("q"), array("q")
         first = batch.first_row
         while page := self._reader.query(
             "SELECT row_index, position FROM batch_members WHERE run_no = ? AND row_index BETWEEN ? AND ? "
@@ -256,10 +257,12 @@ class Harvester:
             FileRole.REQUEST.value,
             _MEMBERS_A_PAGE,
         ):
-            yield from page
-            first = page[-1][0] + 1
+            rows.extend([row for row, _ in page])
+            positions.extend([position for _, position in page])
+            first = rows[-1] + 1
+        return rows, positions
 
-    def _take(self, home: _Home, group: Sequence[tuple[int, int]], tally: Tally) -> None:
+    def _take(self, home: _Home, rows: Sequence[int], positions: Sequence[int], tally: Tally) -> None:
         """Gives some rows, ascending, what came home for them."""
         step, transform, batch = home.step, home.transform, home.batch
         started_at = self._clock.now_us()
@@ -268,11 +271,10 @@ class Harvester:
         retries: list[tuple[Token, int]] = []
         lines = {role: LineColumns() for role in home.segments}
         asked: list[LineVerdict] = []
-        rows = [row for row, _ in group]
         waiting = self._rows.waiting_at(step.number, rows)
         for row in self._asked_again(batch, rows) if home.has_retries else ():
             waiting.pop(row, None)
-        for row, position in group:
+        for row, position in zip(rows, positions, strict=True):
             owner = home.sharing.owner(row, position)
             verdict, place, line = home.answers.verdict(transform, batch, custom_id(owner, batch.attempt))
             is_shared = owner != row
