@@ -53,6 +53,18 @@ def test_what_a_run_without_calls_starts_with_has_no_http_client(project: Projec
     assert b"[]" == done.stdout.strip()
 
 
+def test_what_a_run_starts_with_makes_few_dataclasses(project: Project) -> None:
+    """Each is compiled anew at each start; records outside of the vocabulary are structs (docs/adr/0012-speed.md)."""
+    script = (
+        "import sys, elspeth.app.runs\n"
+        "found = [v for m in list(sys.modules.values()) for v in vars(m).values() if isinstance(v, type)]\n"
+        "made = {v for v in found if hasattr(v, '__dataclass_fields__') and v.__module__.startswith('elspeth.')}\n"
+        "print(*sorted(v.__name__ for v in made if not v.__module__.startswith('elspeth.contracts')))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], env=project.environment(), capture_output=True, check=True)
+    assert len(done.stdout.split()) <= 10, done.stdout
+
+
 def test_help_is_quick(project: Project) -> None:
     def seconds() -> float:
         started = time.process_time(), os.times()
