@@ -4,7 +4,7 @@
     remote    batches go to the provider and come home; their rows move on
     finish    everything is written, the rows balance, the files get their names
 
-A commit about every ten thousand rows or every second is the checkpoint. What a resume
+A commit about every five thousand rows or every second is the checkpoint. What a resume
 needs is in the trail: the frontier of the last commit, the batches' events, the rows.
 """
 
@@ -61,7 +61,7 @@ __all__ = ["Orchestrator", "Progress", "Terms", "Waiting"]
 
 _US = 1_000_000
 _ROWS_A_MICRO_BATCH = 256
-_ROWS_A_COMMIT = 10_000
+_ROWS_A_COMMIT = 5_000
 _COMMIT_EVERY_US = _US
 _SOON_S = 30.0
 _LONGEST_SUBMITTING_S = 600.0

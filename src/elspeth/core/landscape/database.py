@@ -23,7 +23,7 @@ __all__ = ["connect_reader", "connect_writer", "create_database"]
 _APPLICATION_ID = 0x454C5350  # "ELSP"
 _BUSY_TIMEOUT_S = 60.0
 _WRITER_CACHE_KB = 4096
-"""Room for the pages of a commit of 10,000 rows. They lie at the end of their tables, so more would only fill up."""
+"""Room for the pages of a commit. They lie at the end of their tables, so more would only fill up."""
 _MEND = "Make room, mend the permissions or end whatever locks it, then start again."
 
 
