@@ -40,7 +40,7 @@ MOST_SET_ASIDE = 1_000
 _READ_AHEAD_BYTES = 1 << 16
 
 
-class Place(NamedTuple):
+class Place(Struct, gc=False):
     """Where an answer's line stands: its ``offset`` on the disk; ``position`` and ``start`` in the provider's file."""
 
     role: FileRole

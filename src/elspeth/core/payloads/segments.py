@@ -77,7 +77,7 @@ class _CutFrame(NamedTuple):
 
 
 class SegmentWriter:
-    """Appends to one segment. ``size`` is the content's size, ``digest`` its running SHA-256 if asked for."""
+    """Appends to one segment. ``size`` is the content's size."""
 
     def __init__(
         self,

@@ -56,7 +56,7 @@ class RequestBuilder:
             text = _encode_text(prompt)
         except UnicodeEncodeError as error:
             return RowError(code="encoding", message=f"the prompt is not valid Unicode: {error.reason}")
-        return _HEAD + _checked(custom_id) + self._prefix + text + self._suffix
+        return b"".join((_HEAD, _checked(custom_id), self._prefix, text, self._suffix))
 
 
 def _checked(custom_id: str) -> bytes:
