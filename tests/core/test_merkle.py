@@ -67,6 +67,18 @@ def test_a_growing_tree_passes_through_the_same_roots() -> None:
     assert 8 == tree.size
 
 
+@pytest.mark.parametrize("size", [*range(20), 255, 256, 1_000])
+def test_a_tree_made_at_once_is_the_one_that_grew(size: int) -> None:
+    hashes = [leaf_hash(b"%d" % place) for place in range(size)]
+    grown = CompactTree()
+    for digest in hashes:
+        grown.append(digest)
+    made = CompactTree.of(hashes)
+
+    assert (grown.size, grown.peaks, grown.root()) == (made.size, made.peaks, made.root())
+    assert root_of(hashes) == made.root()
+
+
 def test_the_root_of_nothing_is_the_hash_of_nothing() -> None:
     assert hashlib.sha256(b"").digest() == EMPTY_ROOT == root_of([]) == CompactTree().root()
 

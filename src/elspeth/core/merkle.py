@@ -77,6 +77,18 @@ class CompactTree:
         self._peaks: list[bytes] = []
         self._size = 0
 
+    @classmethod
+    def of(cls, leaf_hashes: Sequence[bytes]) -> CompactTree:
+        """The tree of these leaves, the same as by one `append` after another, but faster."""
+        tree, level = cls(), leaf_hashes
+        tree._size = len(leaf_hashes)
+        while level:
+            if len(level) & 1:
+                tree._peaks.insert(0, level[-1])
+                level = level[:-1]
+            level = _parents(level)
+        return tree
+
     @property
     def size(self) -> int:
         """How many leaves there are."""

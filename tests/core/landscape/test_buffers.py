@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from operator import itemgetter
@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elspeth.core.landscape.buffers import LineColumns, MemberBuffer, OutcomeBuffer, PassageBuffer, RowBuffer
+from elspeth.core.landscape.buffers import LineColumns, MemberBuffer, OutcomeBuffer, PassageBuffer, RowBuffer, Statement
 from elspeth.core.landscape.definition import create_statements
 from elspeth.core.landscape.views import view_statements
 
@@ -34,6 +34,11 @@ def database() -> Iterator[sqlite3.Connection]:
     connection.close()
 
 
+def insert(connection: sqlite3.Connection, statements: Iterable[Statement]) -> None:
+    for statement in statements:
+        connection.execute(*statement)
+
+
 @given(st.dictionaries(ROWS, st.tuples(LINES, HASHES), max_size=20), st.integers(1, 5))
 def test_rows(records: dict[int, tuple[int, bytes]], pieces: int) -> None:
     buffer = RowBuffer()
@@ -42,7 +47,7 @@ def test_rows(records: dict[int, tuple[int, bytes]], pieces: int) -> None:
         piece = items[start : start + pieces]
         buffer.add([row for row, _ in piece], [one[0] for _, one in piece], [one[1] for _, one in piece])
     with database() as connection:
-        buffer.flush(connection, run_no=3, commit_no=4)
+        insert(connection, buffer.statements(run_no=3, commit_no=4))
 
         assert [(3, row, 4, line, sha) for row, (line, sha) in sorted(records.items())] == connection.execute(
             "SELECT * FROM rows ORDER BY row_index"
@@ -78,7 +83,7 @@ def test_passages_and_their_journeys(groups: list[tuple[list[int], list[tuple[An
                 output = None if hash_no is None else own[hash_no]
                 states.append((1, row, b"", node, attempt, 2, status, route, output, started, took, None))
     with database() as connection:
-        buffer.flush(connection, run_no=1, commit_no=2)
+        insert(connection, buffer.statements(run_no=1, commit_no=2))
         marks = ", ".join("?" * 12)
         connection.executemany(f"INSERT INTO journeys VALUES ({marks})", buffer.journeys(run_no=1, commit_no=2))
 
@@ -103,7 +108,7 @@ def test_outcomes(records: dict[int, tuple[int, int | None, int | None, int, str
     for row, (outcome, step, sink, line, reason) in records.items():
         buffer.add([row], outcome=outcome, step_no=step, sink_no=sink, sink_lines=[line], reason=reason)
     with database() as connection:
-        buffer.flush(connection, run_no=1, commit_no=2)
+        insert(connection, buffer.statements(run_no=1, commit_no=2))
 
         assert [
             (1, row, b"", 2, outcome, step, sink, None if sink is None else line, reason)
@@ -124,7 +129,7 @@ def test_members(records: dict[tuple[int, int, int], tuple[int, int, int, int, b
         lines = LineColumns([row], [position], [start], [length], [sha])
         buffer.add(lines, batch_no=batch, role=role, segment_no=segment)
     with database() as connection:
-        buffer.flush(connection, run_no=1, commit_no=2)
+        insert(connection, buffer.statements(run_no=1, commit_no=2))
 
         assert [
             (1, row, b"", batch, role, 2, *rest) for (row, batch, role), rest in sorted(records.items())
@@ -134,5 +139,5 @@ def test_members(records: dict[tuple[int, int, int], tuple[int, int, int, int, b
 def test_empty_buffers_insert_nothing() -> None:
     with database() as connection:
         for buffer in (RowBuffer(), PassageBuffer(), OutcomeBuffer(), MemberBuffer()):
-            buffer.flush(connection, run_no=1, commit_no=1)
+            insert(connection, buffer.statements(run_no=1, commit_no=1))
         assert 0 == connection.total_changes

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Mapping, Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elspeth.core.landscape.commit_tree import SingleRecords, tree_of
+from elspeth.core.landscape.buffers import Layer
+from elspeth.core.landscape.commit_tree import CommitTree, SingleRecords, tree_of, tree_of_tokens
 from elspeth.core.landscape.leaves import HINT_BYTES, leaf_hashes
 from elspeth.core.landscape.schema import table
 from elspeth.core.merkle import EMPTY_ROOT, root_of
 
 NONCE = bytes(range(32))
+
+
+def whole_tree(tokens: Mapping[str, Sequence[Layer]], others: Mapping[str, Sequence[str]]) -> CommitTree:
+    return tree_of(tree_of_tokens(tokens, nonce=NONCE), others)
 
 
 def test_tokens_come_first_by_row_then_the_others_in_the_order_of_the_tables() -> None:
@@ -22,7 +28,7 @@ def test_tokens_come_first_by_row_then_the_others_in_the_order_of_the_tables() -
         "rows": [([0, 1], ["r0", "r1"])],
         "passages": [([1], ["s1a"]), ([1, 2], ["s1b", "s2"])],
     }
-    tree = tree_of(tokens, {"commits": ["c"], "runs": ["run"], "nodes": ["n0", "n1"]}, nonce=NONCE)
+    tree = whole_tree(tokens, {"commits": ["c"], "runs": ["run"], "nodes": ["n0", "n1"]})
     texts = ["r0o0", "r1s1as1b", "s2o2", "run", "n0", "n1", "c"]
     hashes = leaf_hashes(NONCE, texts)
 
@@ -40,7 +46,7 @@ def test_tokens_come_first_by_row_then_the_others_in_the_order_of_the_tables() -
 
 
 def test_a_commit_that_says_nothing_has_the_empty_tree() -> None:
-    tree = tree_of({"rows": [([], [])]}, {"nodes": []}, nonce=NONCE)
+    tree = whole_tree({"rows": [([], [])]}, {"nodes": []})
 
     assert (0, EMPTY_ROOT, b"", "{}") == (tree.leaf_count, tree.root, tree.leaf_hints, tree.table_checks_json)
 
@@ -77,7 +83,7 @@ def test_a_rows_lines_come_in_the_order_of_the_layers(data: st.DataObject, rows:
     ]
     found = {row: "".join(dict(zip(*layer, strict=True)).get(row, "") for layer in layers) for row in sorted(rows)}
     texts = [text for text in found.values() if text]
-    tree = tree_of({"passages": layers}, {}, nonce=NONCE)
+    tree = whole_tree({"passages": layers}, {})
 
     assert (len(texts), root_of(leaf_hashes(NONCE, texts))) == (tree.leaf_count, tree.root)
     assert {"passages": zlib.crc32("".join(texts).encode())} == json.loads(tree.table_checks_json)

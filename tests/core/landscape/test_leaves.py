@@ -63,6 +63,14 @@ def test_many_leaves_at_once_are_the_leaves_one_by_one(texts: list[str]) -> None
     assert one_by_one == leaf_hashes(NONCE, texts)
 
 
+@pytest.mark.parametrize("first", [0, 1, 1_023, 1_024, 1_500, 2_048])
+def test_the_leaves_from_a_place_on_are_the_rest_of_all_leaves(first: int) -> None:
+    texts = [str(place) for place in range(2_100)]
+
+    assert leaf_hashes(NONCE, texts)[first:] == leaf_hashes(NONCE, texts[first:], first=first)
+    assert [] == leaf_hashes(NONCE, [], first=first)
+
+
 def test_no_two_leaves_have_the_same_blinding() -> None:
     blinding = Blinding(NONCE)
 

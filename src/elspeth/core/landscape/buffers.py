@@ -12,9 +12,8 @@ lines in the order of their keys.
 
 from __future__ import annotations
 
-import sqlite3
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from json.encoder import encode_basestring
@@ -33,7 +32,11 @@ __all__ = [
     "PassageBuffer",
     "RowBuffer",
     "Slot",
+    "Statement",
 ]
+
+Statement = tuple[str, tuple[int | str | bytes | None, ...]]
+"""SQL and what is bound to it."""
 
 Layer = tuple[Sequence[int], Sequence[str]]
 """Rows, each once, and the lines of each, newline included."""
@@ -101,12 +104,12 @@ class RowBuffer:
         self._lines.extend(lines)
         self._hashes.extend(hashes)
 
-    def flush(self, connection: sqlite3.Connection, *, run_no: int, commit_no: int) -> None:
-        """Inserts everything."""
+    def statements(self, *, run_no: int, commit_no: int) -> Iterator[Statement]:
+        """What inserts everything."""
         if self._rows:
             base_row, base_line, power, packed = _packed(self._rows, self._lines)
             hashes = b"".join(self._hashes)
-            connection.execute(self._INSERT, (run_no, base_row, power, commit_no, base_line, hashes, packed))
+            yield self._INSERT, (run_no, base_row, power, commit_no, base_line, hashes, packed)
 
     def layers(self) -> list[Layer]:
         """What is hashed for each row."""
@@ -159,15 +162,15 @@ class PassageBuffer:
             for place, step in enumerate(steps)
         ]
 
-    def flush(self, connection: sqlite3.Connection, *, run_no: int, commit_no: int) -> None:
-        """Inserts the passages, a statement for each number of hashes."""
+    def statements(self, *, run_no: int, commit_no: int) -> Iterator[Statement]:
+        """What inserts the passages, a statement for each number of hashes."""
         count = len(self._journeys)
         for hash_count, parts in self._parts.items():
             base_row = min(min(part.rows) for part in parts)
             packed = [(row - base_row) * count + part.journey_no for part in parts for row in part.rows]
             hashes = b"".join([part.hashes for part in parts]) if hash_count else None
             place = (run_no, base_row, count, commit_no)
-            connection.execute(self._INSERT, (*place, hashes, hash_count * _HASH_BYTES, _numbers(packed)))
+            yield self._INSERT, (*place, hashes, hash_count * _HASH_BYTES, _numbers(packed))
 
     def layers(self, failures: Sequence[tuple[int, int, str]]) -> list[Layer]:
         """What is hashed for each row; ``failures`` are the lines of single records: journey, row, line."""
@@ -220,14 +223,12 @@ class OutcomeBuffer:
         group[0].extend(rows)
         group[1].extend(sink_lines)
 
-    def flush(self, connection: sqlite3.Connection, *, run_no: int, commit_no: int) -> None:
-        """Inserts everything, a statement a group."""
+    def statements(self, *, run_no: int, commit_no: int) -> Iterator[Statement]:
+        """What inserts everything, a statement a group."""
         for (outcome, step_no, sink_no, reason), (rows, lines) in self._groups.items():
             base_row, base_line, power, packed = _packed(rows, lines)
-            connection.execute(
-                self._INSERT,
-                (run_no, base_row, power, commit_no, outcome, step_no, sink_no, base_line, reason, packed),
-            )
+            place = (run_no, base_row, power, commit_no)
+            yield self._INSERT, (*place, outcome, step_no, sink_no, base_line, reason, packed)
 
     def layers(self) -> list[Layer]:
         """What is hashed for each row."""
@@ -301,13 +302,13 @@ class MemberBuffer:
         if lines.rows:
             self._groups[batch_no, role, segment_no].extend(lines)
 
-    def flush(self, connection: sqlite3.Connection, *, run_no: int, commit_no: int) -> None:
-        """Inserts everything, a statement a file."""
+    def statements(self, *, run_no: int, commit_no: int) -> Iterator[Statement]:
+        """What inserts everything, a statement a file."""
         for (batch_no, role, segment_no), lines in self._groups.items():
             base_row, base_position, power, packed = _packed(lines.rows, lines.positions)
             place = (run_no, base_row, power, batch_no, role, commit_no, segment_no, base_position)
             sizes = (*_of_one_width(lines.starts), *_of_one_width(lines.lengths))
-            connection.execute(self._INSERT, (*place, *sizes, b"".join(lines.hashes), packed))
+            yield self._INSERT, (*place, *sizes, b"".join(lines.hashes), packed)
 
     def layers(self) -> list[Layer]:
         """What is hashed for each row."""

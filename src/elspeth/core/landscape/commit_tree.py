@@ -8,24 +8,33 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
+
+from msgspec import Struct
 
 from elspeth.core.canonical import compact_json
 from elspeth.core.landscape.buffers import Layer
 from elspeth.core.landscape.columns import Table
 from elspeth.core.landscape.leaves import HINT_BYTES, leaf_hashes, line_encoder
 from elspeth.core.landscape.schema import TABLES
-from elspeth.core.merkle import root_of
+from elspeth.core.merkle import CompactTree
 
-__all__ = ["CommitTree", "SingleRecords", "tree_of"]
+__all__ = ["CommitTree", "SingleRecords", "TokenTree", "tree_of", "tree_of_tokens"]
 
 _ENCODERS = {entry.name: line_encoder(entry) for entry in TABLES}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommitTree:
+class TokenTree(Struct, frozen=True, kw_only=True):
+    """The first leaves of a commit, those of tokens: their tree, hints and checks by table."""
+
+    nonce: bytes
+    tree: CompactTree
+    hints: bytes
+    checks: Mapping[str, int]
+
+
+class CommitTree(Struct, frozen=True, kw_only=True):
     """What a commit's record says of its tree."""
 
     leaf_count: int
@@ -70,32 +79,46 @@ class SingleRecords:
         ]
 
 
-def tree_of(tokens: Mapping[str, Sequence[Layer]], others: Mapping[str, Sequence[str]], *, nonce: bytes) -> CommitTree:
-    """The tree over the lines of tokens, by table and row, and those of all other records, by table."""
+def tree_of_tokens(tokens: Mapping[str, Sequence[Layer]], *, nonce: bytes) -> TokenTree:
+    """The tree over the lines of tokens, by table and row."""
     found = {entry.name: [layer for layer in tokens.get(entry.name, ()) if layer[0]] for entry in TABLES}
     present = {name: layers for name, layers in found.items() if layers}
     rows = sorted(set().union(*(rows for layers in present.values() for rows, _ in layers)))
     places = {row: place for place, row in enumerate(rows)}
     columns = {name: _columns(layers, rows, places) for name, layers in present.items()}
-    texts = list(map("".join, zip(*chain.from_iterable(columns.values()), strict=True)))
-    by_table: dict[str, Iterable[str]] = {
-        name: chain.from_iterable(zip(*of_table, strict=True)) for name, of_table in columns.items()
-    }
-    for entry in TABLES:
-        if lines := others.get(entry.name):
-            by_table[entry.name] = lines
-            texts.extend(lines)
-    hashes = leaf_hashes(nonce, texts)
-    checks = {
-        entry.name: zlib.crc32("".join(by_table[entry.name]).encode()) for entry in TABLES if entry.name in by_table
-    }
-    return CommitTree(
-        leaf_count=len(hashes),
-        root=root_of(hashes),
+    hashes = leaf_hashes(nonce, list(map("".join, zip(*chain.from_iterable(columns.values()), strict=True))))
+    by_table = {name: chain.from_iterable(zip(*of_table, strict=True)) for name, of_table in columns.items()}
+    return TokenTree(
         nonce=nonce,
-        leaf_hints=b"".join([digest[:HINT_BYTES] for digest in hashes]),
-        table_checks_json=compact_json(checks),
+        tree=CompactTree.of(hashes),
+        hints=_hints(hashes),
+        checks={name: _check(lines) for name, lines in by_table.items()},
     )
+
+
+def tree_of(tokens: TokenTree, others: Mapping[str, Sequence[str]]) -> CommitTree:
+    """The tree over tokens and, behind them, the lines of all other records, by table."""
+    present = {entry.name: lines for entry in TABLES if (lines := others.get(entry.name))}
+    tree = tokens.tree.copy()
+    hashes = leaf_hashes(tokens.nonce, list(chain.from_iterable(present.values())), first=tree.size)
+    for digest in hashes:
+        tree.append(digest)
+    checks = {**tokens.checks, **{name: _check(lines) for name, lines in present.items()}}
+    return CommitTree(
+        leaf_count=tree.size,
+        root=tree.root(),
+        nonce=tokens.nonce,
+        leaf_hints=tokens.hints + _hints(hashes),
+        table_checks_json=compact_json({entry.name: checks[entry.name] for entry in TABLES if entry.name in checks}),
+    )
+
+
+def _hints(hashes: Sequence[bytes]) -> bytes:
+    return b"".join([digest[:HINT_BYTES] for digest in hashes])
+
+
+def _check(lines: Iterable[str]) -> int:
+    return zlib.crc32("".join(lines).encode())
 
 
 def _columns(layers: Sequence[Layer], rows: Sequence[int], places: Mapping[int, int]) -> list[list[str]]:

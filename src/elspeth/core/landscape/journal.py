@@ -19,7 +19,7 @@ from msgspec import Struct, field
 from elspeth.contracts import Clock
 from elspeth.core.canonical import canonical_json
 from elspeth.core.landscape.buffers import OutcomeKind
-from elspeth.core.landscape.commit import Commit, Gathered
+from elspeth.core.landscape.commit import Commit, Gathered, prepare
 from elspeth.core.landscape.schema import table
 from elspeth.core.landscape.seals import Sealer
 from elspeth.core.landscape.writer import Task, TrailWriter
@@ -102,6 +102,7 @@ class Journal:
 
         Seals it with ``seal`` as the reason, or without one when a seal is due.
         """
+        prepared = prepare(self.gathered, run_no=self.run_no, commit_no=self.commit_no)
         self._writer.drain()
         self.payloads.cut_all()
         for part in self._parts.values():
@@ -115,7 +116,7 @@ class Journal:
             parts=dict(self._parts),
             new_segments=self.payloads.take_unrecorded(),
             segments=self.payloads.writers(),
-            gathered=self.gathered,
+            prepared=prepared,
             sealer=self._sealer,
         )
         self.counters.commit_no += 1
