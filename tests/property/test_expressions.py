@@ -102,3 +102,25 @@ def test_a_valid_expression_has_the_value_that_python_gives_it(text: str, row: d
         assert isinstance(expected, Exception) or "*" in text or "%" in text
     else:
         assert same(expected, actual)
+
+
+def outcome(expression: Expression, row: dict[str, Any]) -> object:
+    try:
+        return expression.evaluate(row)
+    except ExpressionFailure as failure:
+        return failure
+
+
+@given(VALID, st.lists(ROWS, max_size=6))
+def test_many_rows_at_once_have_the_values_that_each_has(text: str, rows: list[dict[str, Any]]) -> None:
+    expression = Expression.parse(text)
+    together = expression.evaluate_each(rows)
+
+    assert len(rows) == len(together)
+    for row, found in zip(rows, together, strict=True):
+        alone = outcome(expression, row)
+        if isinstance(alone, ExpressionFailure):
+            assert isinstance(found, ExpressionFailure)
+            assert str(alone) == str(found)
+        else:
+            assert same(alone, found)

@@ -7,6 +7,7 @@ that ``elspeth --help`` starts fast.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import sys
@@ -81,6 +82,7 @@ def narrow(app: typer.Typer, word: str) -> None:
 def main() -> None:
     """Runs the command line and exits with its code."""
     gc.set_threshold(*RARELY)
+    atexit.register(gc.freeze)  # what is there at the end goes with the process, and need not be looked through first
     app = build_app()
     narrow(app, sys.argv[1] if len(sys.argv) > 1 else "")
     try:

@@ -20,7 +20,7 @@ import ast
 import difflib
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from types import CodeType
@@ -47,6 +47,8 @@ ARITY: Mapping[str, tuple[int, int]] = {
     "startswith": (2, 2),
     "upper": (1, 1),
 }
+
+_FAILURES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError)
 
 Evaluator: TypeAlias = Callable[[Mapping[str, Any]], object]
 
@@ -113,8 +115,21 @@ class Expression:
         """The expression's value for the row; raises `ExpressionFailure` when it has none."""
         try:
             return self.function(row)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        except _FAILURES as error:
             raise ExpressionFailure(self._reason(error, row)) from error
+
+    def evaluate_each(self, rows: Sequence[Mapping[str, Any]]) -> list[object]:
+        """The expression's value for each row, or the `ExpressionFailure` of a row for which it has none."""
+        try:
+            return list(map(self.function, rows))
+        except _FAILURES:
+            return [self._value_or_failure(row) for row in rows]
+
+    def _value_or_failure(self, row: Mapping[str, Any]) -> object:
+        try:
+            return self.evaluate(row)
+        except ExpressionFailure as failure:
+            return failure
 
     def values(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """The fields that it reads and the row has, in the order in which they are read."""

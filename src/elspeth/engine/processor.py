@@ -319,18 +319,23 @@ class Processor:
         gate = step.gate
         if gate is None:
             raise RuntimeError("a gate step has a gate")
-        truths: dict[bool, str] = {}
+        truths: dict[bool, str | RowError] = {}
         labels: list[str | RowError] = []
-        for row in rows:
-            try:
-                value = gate.evaluate(row)
-                if isinstance(value, bool):
-                    labels.append(truths.get(value) or truths.setdefault(value, self.label(step, value)))
-                else:
-                    labels.append(self.label(step, value))
-            except ExpressionFailure as failure:
-                labels.append(RowError(code="gate", message=failure.message))
+        for value in gate.evaluate_each(rows):
+            if isinstance(value, bool):
+                labels.append(truths.get(value) or truths.setdefault(value, self._route(step, value)))
+            else:
+                labels.append(self._route(step, value))
         return labels
+
+    def _route(self, step: Step, value: object) -> str | RowError:
+        """The route that a gate's value names, or why there is none."""
+        try:
+            if isinstance(value, ExpressionFailure):
+                raise value
+            return self.label(step, value)
+        except ExpressionFailure as failure:
+            return RowError(code="gate", message=failure.message)
 
     @staticmethod
     def label(step: Step, value: object) -> str:
