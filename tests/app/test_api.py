@@ -7,6 +7,11 @@ from tests.conftest import Serve
 from tests.engine.workbench import Project, ask
 
 import elspeth
+from elspeth.app.purge_plan import Wanted, plan_purge
+from elspeth.app.retention import Keeper, carry_out
+from elspeth.contracts import PayloadClass
+from elspeth.core.clock import SystemClock
+from elspeth.core.landscape import LandscapeReader
 
 
 def test_a_run_and_its_trail_from_python(bench: Project, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,3 +32,26 @@ def test_a_run_and_its_trail_from_python(bench: Project, serve: Serve, monkeypat
         for call in trail.calls(run):
             for name in ("request_hash", "response_hash"):
                 assert sha256(trail.payload(call[name])).hexdigest() == call[name]
+
+
+def test_an_open_trail_explains_what_became_of_a_run_meanwhile(bench: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(bench.folder)
+    bench.rows([{"text": "a"}, {"text": "b"}])
+    bench.pipeline("- {name: keep, plugin: passthrough}", source="schema: {text: str}")
+    run = elspeth.run("pipeline.yaml", environ=bench.environ)
+    with elspeth.open(bench.database) as trail:
+        before = trail.explain(run, row=0).to_dict()
+        assert {"text": "b"} == trail.explain(run, row=1).to_dict()["row"]["data"]
+        with LandscapeReader(bench.database) as reader:
+            wanted = Wanted(runs=(run.id,), classes=(PayloadClass.ROWS,))
+            plan = plan_purge(reader, wanted, now_us=SystemClock().now_us())
+            carry_out(
+                plan,
+                wanted,
+                keeper=lambda: Keeper(reader, environ=bench.environ, clock=SystemClock()),
+                why="90 days",
+            )
+        after = trail.explain(run, row=0).to_dict()
+
+    assert ([], {"text": "a"}) == (before["purged"], before["row"]["data"])
+    assert ("90 days", None) == (after["row"]["purged"]["why"], after["row"]["data"])

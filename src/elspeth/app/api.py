@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from elspeth.app import reports
-from elspeth.app.explanation import Explanation, explain_row
+from elspeth.app.explanation import Explanation, explain_row, explained_by
 from elspeth.app.runs import Conditions, RunResult, resume_run, start_run
 from elspeth.app.state import State, database_path
 from elspeth.core.landscape import LandscapeReader
+from elspeth.core.landscape.lineage import Lineage
 
 __all__ = ["Run", "Trail", "open", "resume", "run"]
 
@@ -63,6 +64,7 @@ class Trail:
 
     def __init__(self, database: Path) -> None:
         self._reader = LandscapeReader(database)
+        self._known: tuple[str, int, Lineage] | None = None
 
     def __enter__(self) -> Trail:
         return self
@@ -92,11 +94,18 @@ class Trail:
 
     def explain(self, run: Run | str, *, row: int | None = None, key: str | None = None) -> Explanation:
         """One row from source to sink."""
-        return explain_row(self._reader, self._reader.run(_id_of(run)), row=row, key=key)
+        return explained_by(self._lineage(_id_of(run)), row=row, key=key)
 
     def payload(self, sha256: str) -> bytes:
         """The recorded bytes with that SHA-256 (64 hexadecimal digits)."""
         return b"".join(reports.payload_chunks(self._reader, sha256))
+
+    def _lineage(self, run_id: str) -> Lineage:
+        """What explains rows of a run; that of the last run is kept until somebody writes to the database."""
+        ((version,),) = self._reader.query("PRAGMA data_version")
+        if self._known is None or self._known[:2] != (run_id, version):
+            self._known = (run_id, version, Lineage(self._reader, self._reader.run(run_id)))
+        return self._known[2]
 
     def _view(self, view: str, run: Run | str) -> Iterator[dict[str, Any]]:
         header = self._reader.run(_id_of(run))

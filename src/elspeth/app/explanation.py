@@ -11,7 +11,7 @@ from msgspec import Struct
 from elspeth.core.landscape import LandscapeReader, RunHeader
 from elspeth.core.landscape.lineage import Lineage
 
-__all__ = ["SIMULATED", "Explanation", "explain_row", "purged_words", "reused_words"]
+__all__ = ["SIMULATED", "Explanation", "explain_row", "explained_by", "purged_words", "reused_words"]
 
 SIMULATED = "SIMULATED ANSWERS: they come from the built-in simulator, not from a model."
 
@@ -33,7 +33,11 @@ def explain_row(
     reader: LandscapeReader, run: RunHeader, *, row: int | None = None, key: str | None = None
 ) -> Explanation:
     """Explains a row by index or by key; raises `TrailError` when a hash does not fit."""
-    lineage = Lineage(reader, run)
+    return explained_by(Lineage(reader, run), row=row, key=key)
+
+
+def explained_by(lineage: Lineage, *, row: int | None = None, key: str | None = None) -> Explanation:
+    """The same by what explained other rows before."""
     if row is not None:
         return Explanation(lineage.explain(row))
     return Explanation(lineage.explain(lineage.row_of_key(key or ""), key=key))
