@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.app.bundle_scene import REFUSED, REJECTED, ROWS, SCRIPT, bundle_of, record_run
 from tests.engine.workbench import Project
 

@@ -7,18 +7,10 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elspeth.contracts import NodeStep, Outcome, Row, StateStatus
+from elspeth.contracts import NodeStep, Outcome, Row
 from elspeth.engine.tokens import Arrival, Flock, Token, grouped, in_source_order
 
-STEP = NodeStep(
-    node_no=1,
-    attempt=0,
-    status=StateStatus.COMPLETED,
-    route=None,
-    is_changed=True,
-    started_at=0,
-    duration_us=0,
-)
+STEP = NodeStep(1, 0, is_changed=True)
 
 
 def flock(indexes: Sequence[int]) -> Flock:

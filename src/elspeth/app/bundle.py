@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from elspeth import __version__
 from elspeth.app.archive import encode_archive
@@ -48,8 +50,7 @@ _RANGE = re.compile(r"([0-9]{1,15})(?:-([0-9]{1,15}))?")
 _FILES = Path(__file__).parent / "bundle_files"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bundle:
+class Bundle(Struct, frozen=True, kw_only=True):
     """The files by name; ``rows`` of how many rows, ``remarks`` what whoever made it should know."""
 
     files: Mapping[str, bytes]

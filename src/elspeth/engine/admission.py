@@ -116,15 +116,7 @@ class Admission:
         }
         if rejected.error.detail is not None:
             error["detail"] = self._redactor.redact_value(dict(rejected.error.detail))
-        refused = NodeStep(
-            node_no=SOURCE_NODE,
-            attempt=0,
-            status=StateStatus.FAILED,
-            route=None,
-            is_changed=False,
-            started_at=started_at,
-            duration_us=0,
-        )
+        refused = NodeStep(SOURCE_NODE, started_at, status=StateStatus.FAILED)
         self._recorder.add_failed_passage(rejected.index, [refused], [], error)
         return Arrival(
             rejected.index,

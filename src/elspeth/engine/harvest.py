@@ -13,8 +13,9 @@ import tempfile
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import IO, Any
+
+from msgspec import Struct, field
 
 from elspeth.contracts import (
     BatchPhase,
@@ -54,8 +55,7 @@ _ROWS_AT_ONCE = 256
 _MEMBERS_A_PAGE = 20_000
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(Struct):
     """What a harvest came to, for the batch's last event."""
 
     answered: int = 0
@@ -121,8 +121,7 @@ class Tally:
         return {"usage": usage, "uncounted_rows": self.uncounted}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Home:
+class _Home(Struct, frozen=True, kw_only=True):
     """A batch that comes home: its answers, and what is known of its rows before they are looked at.
 
     ``segments`` are those of its result files; ``has_retries``: some rows may have been asked again already.

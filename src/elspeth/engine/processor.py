@@ -219,20 +219,15 @@ class Processor:
         attempt: int = 0,
     ) -> None:
         """Gives tokens what a transform made of them and moves them on."""
-        took_us = self._clock.now_us() - started_at
-        done = NodeStep(
-            node_no=step.number,
-            attempt=attempt,
-            status=StateStatus.COMPLETED,
-            route=None,
-            is_changed=True,
-            started_at=started_at,
-            duration_us=took_us // max(sum(map(len, flocks)), 1),
-        )
+        done = NodeStep(step.number, started_at, self._share_us(started_at, flocks), attempt, is_changed=True)
         target, outcome = self._plan.end_at(step, "next")
         for flock, of_flock in zip(flocks, results, strict=True):
             for moved in self._changed(sweep, step, flock, of_flock, done):
                 self._send(sweep, moved, target, outcome, step_no=None)
+
+    def _share_us(self, started_at: int, flocks: Sequence[Flock]) -> int:
+        """Each token's share of the time since then."""
+        return (self._clock.now_us() - started_at) // max(sum(map(len, flocks)), 1)
 
     def _changed(
         self, sweep: Sweep, step: Step, flock: Flock, results: Sequence[Result], done: NodeStep
@@ -289,16 +284,7 @@ class Processor:
     def _gate(self, sweep: Sweep, step: Step, flocks: Sequence[Flock]) -> None:
         started_at = self._clock.now_us()
         labels = [self._labels(step, flock.rows) for flock in flocks]
-        took_us = self._clock.now_us() - started_at
-        passed = NodeStep(
-            node_no=step.number,
-            attempt=0,
-            status=StateStatus.COMPLETED,
-            route=None,
-            is_changed=False,
-            started_at=started_at,
-            duration_us=took_us // max(sum(map(len, flocks)), 1),
-        )
+        passed = NodeStep(step.number, started_at, self._share_us(started_at, flocks))
         for flock, of_flock in zip(flocks, labels, strict=True):
             routed: dict[str, list[int]] = {}
             faults: dict[int, RowError] = {}
@@ -362,15 +348,7 @@ class Processor:
             raise RuntimeError("only batch transforms make requests")
         ids = [custom_id(index, 0) for index in flock.indexes]
         lines = list(map(step.batch.request_line, flock.rows, ids))
-        asked = NodeStep(
-            node_no=step.number,
-            attempt=0,
-            status=StateStatus.COMPLETED,
-            route=None,
-            is_changed=False,
-            started_at=started_at,
-            duration_us=0,
-        )
+        asked = NodeStep(step.number, started_at)
         places, requests = self._sound(sweep, step, flock, lines, asked)
         flock = flock.at(places)
         if refused := self._screen.with_secret(step, flock.indexes, requests):
@@ -403,17 +381,7 @@ class Processor:
             index, data = flock.indexes[place], flock.data[place]
             error = self._screen.error(step, index, fault)
             sweep.fail(flock, place, failed, error)
-            arrivals.append(
-                Arrival(
-                    index,
-                    outcome,
-                    step_no=step.number,
-                    sink_no=target,
-                    row=decode(data),
-                    data=data,
-                    error=error,
-                )
-            )
+            arrivals.append(Arrival(index, outcome, step.number, target, row=decode(data), data=data, error=error))
         sweep.arrivals += grouped(arrivals)
 
     def _send(self, sweep: Sweep, flock: Flock, target: int | None, outcome: Outcome, *, step_no: int | None) -> None:
@@ -437,10 +405,7 @@ def _only(step: Step, index: int, result: TransformResult) -> Result:
     if result.failure is not None:
         return result.failure
     if len(result.rows) != 1:
-        raise RunError(
-            f"step {step.name!r} made {len(result.rows)} rows of row {index}",
-            hint=_ONE_OF_ONE,
-        )
+        raise RunError(f"step {step.name!r} made {len(result.rows)} rows of row {index}", hint=_ONE_OF_ONE)
     return result.rows[0]
 
 

@@ -164,7 +164,7 @@ class Arrivals:
     def __len__(self) -> int:
         return len(self.indexes)
 
-    def chosen(self, places: Sequence[int]) -> Arrivals:
+    def at(self, places: Sequence[int]) -> Arrivals:
         """Those at some places, ascending."""
         if len(places) == len(self):
             return self
@@ -181,7 +181,7 @@ class Arrivals:
 
     def before(self, row: int) -> Arrivals:
         """Those of the rows before ``row``."""
-        return self.chosen(range(bisect_left(self.indexes, row)))
+        return self.at(range(bisect_left(self.indexes, row)))
 
 
 def grouped(arrivals: Iterable[Arrival]) -> list[Arrivals]:

@@ -38,7 +38,7 @@ def node_step(
     duration_us: int = 1,
 ) -> NodeStep:
     """A step of tokens; what a test does not care about is left out."""
-    return NodeStep(node_no, attempt, status, route, changed, started_at, duration_us)
+    return NodeStep(node_no, started_at, duration_us, attempt, status, route, changed)
 
 
 def failed_step(node_no: int, **columns: Any) -> NodeStep:

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from email.message import Message
+
+from msgspec import Struct, field
 
 __all__ = ["MultipartReader", "Part", "boundary_of"]
 
 
-@dataclass(slots=True)
-class Part:
+class Part(Struct):
     """One part: its form name, file name, size in bytes, SHA-256, and its text if it is a short field."""
 
     name: str

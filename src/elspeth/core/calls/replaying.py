@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
 import httpx2
+from msgspec import Struct
 
 from elspeth.contracts import NotRecordedError
 from elspeth.core.calls.envelope import redact_url, stored_request
@@ -32,8 +32,7 @@ _ERRORS = {
 _LOST = "the connection was lost, as recorded"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedCall:
+class RecordedCall(Struct, frozen=True, kw_only=True):
     """An attempt as recorded. ``status`` is None when there was no answer, ``error`` when there was a whole one."""
 
     status: int | None

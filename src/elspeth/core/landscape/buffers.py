@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import chain
 from json.encoder import encode_basestring
 from operator import itemgetter
@@ -256,15 +255,14 @@ class Slot(NamedTuple):
     sha256: bytes
 
 
-@dataclass(slots=True)
-class LineColumns:
+class LineColumns(msgspec.Struct):
     """Lines of one file of a batch, by column: the rows that they are for, and their places; for each row a line."""
 
-    rows: list[int] = field(default_factory=list)
-    positions: list[int] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)
-    lengths: list[int] = field(default_factory=list)
-    hashes: list[bytes] = field(default_factory=list)
+    rows: list[int] = msgspec.field(default_factory=list)
+    positions: list[int] = msgspec.field(default_factory=list)
+    starts: list[int] = msgspec.field(default_factory=list)
+    lengths: list[int] = msgspec.field(default_factory=list)
+    hashes: list[bytes] = msgspec.field(default_factory=list)
 
     def add(self, row: int, *, position: int, start: int, length: int, sha256: bytes) -> None:
         """Adds a line; ``start`` and ``length`` in bytes."""

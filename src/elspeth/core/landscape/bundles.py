@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from elspeth.contracts import PayloadClass, TrailError
 from elspeth.core.landscape.leaves import BLINDING_BYTES
@@ -74,8 +75,7 @@ _HASH_BYTES: Final = 32
 _HASH_DIGITS: Final = 2 * _HASH_BYTES
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProvenLeaf:
+class ProvenLeaf(Struct, frozen=True, kw_only=True):
     """A leaf; ``lines`` are without their newlines."""
 
     commit_no: int
@@ -85,8 +85,7 @@ class ProvenLeaf:
     path: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProvenCommit:
+class ProvenCommit(Struct, frozen=True, kw_only=True):
     """A commit of which there are leaves."""
 
     commit_no: int
@@ -95,8 +94,7 @@ class ProvenCommit:
     path: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EarlierTree:
+class EarlierTree(Struct, frozen=True, kw_only=True):
     """The run's tree as an earlier seal tells of it."""
 
     size: int
@@ -104,8 +102,7 @@ class EarlierTree:
     path: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BundleRecords:
+class BundleRecords(Struct, frozen=True, kw_only=True):
     """All of it; ``files`` are the SHA-256 of the files beside the payloads."""
 
     run_id: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from elspeth.contracts.enums import Word
 
@@ -11,8 +11,7 @@ __all__ = ["Column", "Table"]
 _PLACE = frozenset({"run_no", "commit_no"})
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True):
     """A column: ``kind`` is INTEGER, TEXT or BLOB; times are microseconds since the epoch, UTC.
 
     ``words`` is the closed vocabulary whose numbers it holds, if it holds such numbers. ``is_derived``: computed
@@ -32,8 +31,7 @@ class Column:
         return self.name.endswith("_json")
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """A table, its columns in the order in which they are hashed, and its key.
 
     ``is_of_tokens``: its records are about one token, and are hashed together with whatever else the commit says

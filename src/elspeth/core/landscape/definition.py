@@ -13,7 +13,7 @@ _INDEXES = (
     "CREATE UNIQUE INDEX runs_by_key ON runs (pipeline, run_key) WHERE run_key IS NOT NULL",
     "CREATE INDEX calls_simulated ON calls (run_no) WHERE is_simulated = 1",
     "CREATE INDEX reuses_simulated ON reuses (run_no) WHERE is_simulated = 1",
-    "CREATE INDEX calls_by_batch ON calls (run_no, batch_no)",
+    "CREATE INDEX calls_by_batch ON calls (run_no, batch_no, operation)",
     "CREATE INDEX calls_by_request ON calls (request_hash)",
     "CREATE INDEX calls_by_response ON calls (response_hash)",
 )

@@ -40,7 +40,6 @@ class Lineage:
         self._run = run
         self._payloads = Payloads(reader, run)
         self._rows = TrailRows(reader, run, self._payloads)
-        self._calls: dict[int, list[str]] = {}
         self._nodes = {
             number: (name, read_word(NodeKind, kind, f"nodes {run.run_no}/{number}"), plugin, expression)
             for number, name, kind, plugin, expression in reader.query(
@@ -216,18 +215,16 @@ class Lineage:
         return {**shown, "shared_with": None, "reused_from": origin, "call_ids": [], "error": None}
 
     def _calls_of(self, batch_no: int) -> list[str]:
-        """The calls of a batch that tell of its rows, looked for once: all calls of the run are gone through."""
-        if batch_no not in self._calls:
-            self._calls[batch_no] = [
-                f"{self._run.run_id}:{call_no}"
-                for (call_no,) in self._reader.query(
-                    f"SELECT call_no FROM calls WHERE run_no = ? AND batch_no = ? AND operation IN {_TELLING_CALLS} "
-                    "ORDER BY call_no",
-                    self._run.run_no,
-                    batch_no,
-                )
-            ]
-        return list(self._calls[batch_no])
+        """The calls of a batch that tell of its rows. Without the index all polls of the run would be gone through."""
+        return [
+            f"{self._run.run_id}:{call_no}"
+            for (call_no,) in self._reader.query(
+                "SELECT call_no FROM calls INDEXED BY calls_by_batch WHERE run_no = ? AND batch_no = ? "
+                f"AND operation IN {_TELLING_CALLS} ORDER BY call_no",
+                self._run.run_no,
+                batch_no,
+            )
+        ]
 
     def _outcomes(self, index: int) -> list[dict[str, Any]]:
         outcomes = []

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
+
+from msgspec import Struct, field
 
 from elspeth.contracts import MissingTrailError, NoteError, TrailError
 from elspeth.core.landscape.bundles import (
@@ -41,8 +42,7 @@ _ROWS = "AND row_index IN (SELECT value FROM json_each(?))"
 _BATCHES = "AND batch_no IN (SELECT value FROM json_each(?))"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
+class Proof(Struct, frozen=True, kw_only=True):
     """The records with their paths, the note of the seal that they lead to, and its signer if it is known.
 
     ``unsealed_commits`` were written after that seal, so nothing of them is here.
@@ -54,8 +54,7 @@ class Proof:
     unsealed_commits: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Commit:
+class _Commit(Struct, frozen=True, kw_only=True):
     """A commit's record, and what its leaves come to: the hashes of a needed one, else their tree alone."""
 
     leaf_count: int
@@ -85,8 +84,7 @@ class _Commit:
         return [bytes(self.digests[at : at + _HASH_BYTES]) for at in range(0, len(self.digests), _HASH_BYTES)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Seal:
+class _Seal(Struct, frozen=True, kw_only=True):
     """The run's last seal, and the sizes and roots that all seals tell of."""
 
     size: int

@@ -12,7 +12,7 @@ updated or deleted: triggers stop accidents, verification finds the rest.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from elspeth.contracts.enums import (
     BatchPhase,

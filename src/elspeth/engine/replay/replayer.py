@@ -196,7 +196,7 @@ class Replayer:
         """The arrivals of rows that could be replayed to their end."""
         has_ended = self._findings.has_ended
         chosen = (
-            group.chosen([place for place, row in enumerate(group.indexes) if not has_ended(row)]) for group in arrivals
+            group.at([place for place, row in enumerate(group.indexes) if not has_ended(row)]) for group in arrivals
         )
         return [group for group in chosen if len(group)]
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import httpx2
+from msgspec import Struct, structs
 
 from elspeth.contracts import (
     AuthError,
@@ -55,8 +56,7 @@ BATCHES = Operation(name="batches.list")
 CANCEL = Operation(name="batches.cancel", is_read=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Connection:
+class Connection(Struct, frozen=True, kw_only=True):
     """Where and how to reach a provider.
 
     ``api_version`` is None where paths have no version (OpenAI, Azure's v1); then ``base_url`` is what the
@@ -86,7 +86,7 @@ class OpenAIBatchProvider:
         self._transfer_timeout = httpx2.Timeout(connection.timeout_s * TRANSFER_FACTOR, connect=CONNECT_TIMEOUT_S)
         self._urls = f"`url` is {connection.line_url}, `batch_endpoint` is {connection.batch_endpoint}"
         who = "is no deployment of a batch SKU" if connection.is_azure else "is unknown to this server"
-        self._create = replace(
+        self._create = structs.replace(
             CREATE, not_found_hint=f"the file is gone, or {connection.model!r} {who}", urls=self._urls
         )
 

@@ -21,10 +21,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 import httpx2
+from msgspec import Struct
 
 from elspeth.contracts import (
     AuthError,
@@ -51,8 +51,7 @@ MISMATCH_CODE = "url_mismatch"
 MAX_RETRY_AFTER_S = 1e9
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
+class Operation(Struct, frozen=True, kw_only=True):
     """One kind of request: its name in the trail, and what sending it twice would do.
 
     ``urls`` are the two settings that a ``url_mismatch`` is about, for its message.
@@ -65,8 +64,7 @@ class Operation:
     urls: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
+class _Answer(Struct, frozen=True, kw_only=True):
     """An error answer, as far as it can be read."""
 
     status: int

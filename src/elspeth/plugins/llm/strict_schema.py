@@ -9,8 +9,9 @@ are validated against it here all the same.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+
+from msgspec import Struct, field
 
 from elspeth.contracts import Diagnostic, FieldType
 from elspeth.plugins.llm.prompts import did_you_mean
@@ -35,8 +36,7 @@ _CONSTRAINTS = frozenset(
 _UNCHECKED = "or set `strict: false`: the schema is then sent unchecked, and replies are still validated here"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StrictProfile:
+class StrictProfile(Struct, frozen=True, kw_only=True):
     """One provider's subset. ``max_depth`` counts objects within objects, the root being 1."""
 
     name: str
@@ -120,8 +120,7 @@ def _problem(path: Path, message: str, hint: str) -> Diagnostic:
     return Diagnostic(path=path, code="RESPONSE_SCHEMA", message=message, hint=hint)
 
 
-@dataclass(slots=True)
-class _Check:
+class _Check(Struct):
     """One walk over a schema: what is wrong so far, and the sums that have limits."""
 
     profile: StrictProfile

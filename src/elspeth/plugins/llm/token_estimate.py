@@ -7,7 +7,7 @@ counted, a schema that is sent along is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from elspeth.contracts import Bounds, TokenEstimate
 
@@ -19,8 +19,7 @@ _REPLY_TOKENS = Bounds(low=5, likely=100, ceiling=1_000)
 _REASONED_REPLY_TOKENS = Bounds(low=50, likely=1_000, ceiling=8_000)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenRule:
+class TokenRule(Struct, frozen=True, kw_only=True):
     """Estimates for one step. ``fixed_bytes`` of each line are no prompt.
 
     ``max_output_tokens`` is what the request allows; without it the ceiling of a reply is an assumption.

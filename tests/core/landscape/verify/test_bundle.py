@@ -9,12 +9,13 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from tests.app.bundle_scene import REJECTED, bundle_of, load_script, purge, record_run, run_script, unpack
 from tests.engine.workbench import Project
 
