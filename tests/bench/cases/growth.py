@@ -2,50 +2,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
 from tests.bench.audited import RUN, audit, audited
 from tests.bench.evidenced import replay, verify
 from tests.bench.figures import Report, Spread, Table, above_start, flatness
 from tests.bench.trails import database_bytes, payload_bytes
-from tests.bench.workshop import Workshop
+from tests.bench.usage import Usage
+from tests.bench.workshop import MANY_ROWS, Workshop
 
 START_ROWS = 10
-SUBJECTS = (RUN, "audit: verify", "audit: replay")
+TIMES_A_WAY = 3
+
+Round = Mapping[int, list[Usage]]
 
 
 def report(workshop: Workshop) -> Report:
-    """Run, verify and replay at each size, less what they take with ten rows.
-
-    Small differences of CPU times: the least of each counts, since a neighbour only ever adds to one.
-    """
-    _measure(workshop)
+    """Run, verify and replay at each size, less what they take with ten rows; the database and payloads likewise."""
+    sizes, rounds = (START_ROWS, *workshop.sizes), range(workshop.times(workshop.rows))
+    folders = {size: audited(workshop, size) for size in sizes}
     lines, figures = [], {}
-    span = f"{workshop.sizes[0]}..{workshop.rows}"
-    for subject in SUBJECTS:
-        start_s = workshop.cpu_s(subject, START_ROWS).least
-        costs = [above_start(workshop.cpu_s(subject, size).least, start_s, size) * 1e6 for size in workshop.sizes]
-        peaks = [workshop.memory_mb(subject, size).median for size in workshop.sizes]
-        for what, values in (("µs of CPU a row", costs), ("MB", peaks)):
-            flat = flatness(values)
-            figures[f"flatness {subject}, {what} {span}"] = Spread.of([flat])
-            lines.append([f"{subject}, {what}", *map("{:.1f}".format, values), f"{flat:.2f}"])
+
+    def note(what: str, found: list[list[float]], unit: str) -> None:
+        flat = Spread.of(map(flatness, found))
+        figures[f"flatness {what}, {unit} {workshop.sizes[0]}..{workshop.rows}"] = flat
+        costs = (Spread.of(values).median for values in zip(*found, strict=True))
+        lines.append([f"{what}, {unit}", *map("{:.1f}".format, costs), flat.text("{:.2f}".format)])
+
+    for subject, again in _subjects(workshop, folders).items():
+        measured = [_round(workshop, sizes, again) for _ in rounds]
+        note(subject, [_costs(one, workshop.sizes) for one in measured], "µs of CPU a row")
+        note(subject, [[_typical(one[size], "memory_mb") for size in workshop.sizes] for one in measured], "MB")
     for what, size_of in (("database", database_bytes), ("payloads", payload_bytes)):
-        start = size_of(audited(workshop, START_ROWS))
-        values = [above_start(size_of(audited(workshop, size)), start, size) for size in workshop.sizes]
-        flat = flatness(values)
-        figures[f"flatness {what}, bytes a row {span}"] = Spread.of([flat])
-        lines.append([f"{what}, bytes a row", *map("{:.1f}".format, values), f"{flat:.2f}"])
+        start, *taken = (size_of(folders[size]) for size in sizes)
+        costs = [above_start(one, start, size) for one, size in zip(taken, workshop.sizes, strict=True)]
+        note(what, [costs], "bytes a row")
     header = ("", *(f"{size:,} rows" for size in workshop.sizes), "largest / smallest")
     return Report(tables=[Table(title="growth", header=header, lines=lines)], figures=figures)
 
 
-def _measure(workshop: Workshop) -> None:
-    """In rounds, so that noise that lasts hits all sizes; what other cases measured already is not measured again."""
-    sizes = {rows: workshop.times(rows) for rows in (START_ROWS, *workshop.sizes)}
-    for number in range(1, max(sizes.values()) + 1):
-        for rows in (rows for rows, times in sizes.items() if number <= times):
-            if len(workshop.found(RUN, rows)) < number:
-                audit(workshop, rows)
-            folder = audited(workshop, rows)
-            for subject, again in zip(SUBJECTS[1:], (verify, replay), strict=True):
-                if len(workshop.found(subject, rows)) < number:
-                    again(workshop, rows, folder, pipeline="audit")
+def _subjects(workshop: Workshop, folders: Mapping[int, Path]) -> dict[str, Callable[[int], Usage]]:
+    """What is done again and again with so many rows."""
+
+    def evidenced(what: Callable[..., Usage], rows: int) -> Usage:
+        return what(workshop, rows, folders[rows], pipeline="audit")
+
+    return {
+        RUN: partial(audit, workshop),
+        "audit: verify": partial(evidenced, verify),
+        "audit: replay": partial(evidenced, replay),
+    }
+
+
+def _round(workshop: Workshop, sizes: tuple[int, ...], again: Callable[[int], Usage]) -> Round:
+    """From the smallest to the largest and back: a machine that becomes slower or faster does so for all sizes.
+
+    On either way the small ones are measured several times, since little is left of them without their start.
+    """
+    found: dict[int, list[Usage]] = {size: [] for size in sizes}
+    for size in (*sizes, *reversed(sizes[:-1])):
+        times = workshop.times(size, usual=TIMES_A_WAY) if size < MANY_ROWS else 1
+        found[size] += [again(size) for _ in range(times)]
+    return found
+
+
+def _costs(one: Round, sizes: tuple[int, ...]) -> list[float]:
+    start_s = _typical(one[START_ROWS], "cpu_s")
+    return [above_start(_typical(one[size], "cpu_s"), start_s, size) * 1e6 for size in sizes]
+
+
+def _typical(usages: list[Usage], what: str) -> float:
+    return Spread.of(getattr(usage, what) for usage in usages).median
