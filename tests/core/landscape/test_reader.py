@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.core.landscape.conftest import Trail, failed_step, node_step
 
 from elspeth.contracts import BatchPhase, MissingTrailError, RunStatus, StateStatus, TrailError, UsageError
@@ -193,6 +196,8 @@ def test_rows_come_back_from_many_frames_and_commits(trail: Trail, run: RunHeade
     assert [b"%d" % index + b"x" * 10_000 + b"!" for index in wanted] == [
         rows.data(row, row.version_before(2)) for row in found
     ]
+    assert found == [rows.find(index) for index in wanted]
+    assert rows.find(60) is None
     assert [(1, 0, StateStatus.COMPLETED)] == [(s.node_no, s.attempt, s.status) for s in found[0].states]
 
 
@@ -210,6 +215,55 @@ def test_of_rows_that_follow_each_other_one_of_each_frame_is_looked_up(
 
     assert wanted == [source.bytes_of(row, commit_no=0, sha=sha256(line)) for row, line in enumerate(wanted)]
     assert 3 == sum("frames_by_commit" in statement for statement in asked)
+
+
+def test_of_a_commits_frames_that_may_hold_a_row_the_others_are_looked_for_too(
+    trail: Trail, run: RunHeader, recorder: LandscapeRecorder
+) -> None:
+    """Rows that come home late lie in frames whose ranges overlap."""
+    for first, last, lines in ((0, 9, [b"in the first", b"9"]), (4, 6, [b"4", b"6"]), (5, 5, [b"another"])):
+        recorder.add_row_bytes(lines, first_row=first, last_row=last)
+    recorder.journal.commit_durably()
+    source = RowSource(trail.reader(), run, Payloads(trail.reader(), run))
+
+    assert b"in the first" == source.bytes_of(5, commit_no=0, sha=sha256(b"in the first"))
+    lines, rows = source.lines_of(5, commit_no=0)
+    assert {b"in the first", b"9", b"4", b"6", b"another"} < {*lines.values()}
+    assert range(10) == rows
+
+
+ROWS_OF_ALL_KINDS = 40
+
+
+@pytest.fixture(scope="module")
+def all_kinds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrailRows]:
+    """Rows that changed early or late, that failed, that have got no further yet."""
+    trail = Trail(tmp_path_factory.mktemp("kinds") / "audit.db")
+    run = trail.new_run()
+    recorder = trail.recorder(run)
+    for row in range(ROWS_OF_ALL_KINDS):
+        line = b"%d" % row
+        recorder.add_rows([row], [row + 2], [sha256(line)])
+        hashes = [[sha256(line + b"!")]]
+        match row % 4:
+            case 0:
+                recorder.add_passages([row], [node_step(1, changed=True), node_step(2)], hashes)
+            case 1:
+                recorder.add_passages([row], [node_step(1), node_step(2), node_step(3, changed=True)], hashes)
+            case 2:
+                recorder.add_failed_passage(row, [node_step(1), failed_step(2)], [], {"code": "c", "message": "m"})
+            case _:
+                pass
+        if row % 7 == 6:
+            recorder.journal.commit()
+    recorder.journal.commit_durably()
+    yield TrailRows(trail.reader(), run, Payloads(trail.reader(), run))
+    trail.close()
+
+
+@given(st.sets(st.integers(0, ROWS_OF_ALL_KINDS - 1)))
+def test_one_row_is_found_as_it_is_fetched_with_others(all_kinds: TrailRows, wanted: set[int]) -> None:
+    assert list(all_kinds.fetch(sorted(wanted))) == [all_kinds.find(index) for index in sorted(wanted)]
 
 
 def test_a_row_of_no_such_hash_or_index_is_an_error(trail: Trail, run: RunHeader, recorder: LandscapeRecorder) -> None:

@@ -24,10 +24,11 @@ from elspeth.contracts import (
     RunStatus,
 )
 from elspeth.core.canonical import canonical_json, sha256
-from elspeth.core.landscape import LandscapeRecorder, LineColumns, Payloads, RunHeader
+from elspeth.core.landscape import LandscapeRecorder, LineColumns, Payloads, RowSource, RunHeader
 from elspeth.core.landscape.retention import add_purge
 from elspeth.core.landscape.reuses import Reuse
 from elspeth.core.landscape.schema import TABLES, table
+from elspeth.core.payloads import FRAME_BYTES
 
 START = 1_704_067_200_000_000
 A, B, C = (sha256(letter) for letter in (b"a", b"b", b"c"))
@@ -318,6 +319,48 @@ def test_segments_frames_extents_and_commits(trail: Trail, recorder: LandscapeRe
         trail, "commits", "run_no", "commit_no", "at", "frontier_json"
     )
     assert {"next_row": 2} == trail.reader().frontier(run.run_no)
+
+
+def lines_by_row(trail: Trail, run: RunHeader) -> list[tuple[int, int, list[bytes]]]:
+    """The frames of rows: their range, and what lies between the newlines."""
+    segment = Payloads(trail.reader(), run).segment(1)
+    return [
+        (first, last, segment.read(start, size).splitlines())
+        for start, size, first, last in records(trail, "frames", "start", "size", "first_row", "last_row")
+    ]
+
+
+def test_the_rows_of_a_micro_batch_lie_in_frames_of_the_usual_size(
+    trail: Trail, recorder: LandscapeRecorder, run: RunHeader
+) -> None:
+    """All versions of a row are in one frame, and a frame names the rows whose bytes are in it and no others."""
+    rows = range(100, 356)
+    columns = [[b"%d %d " % (row, version) + b"x" * 290 for row in rows] for version in range(3)]
+    recorder.add_versions([(rows, column) for column in columns])
+    recorder.journal.commit_durably()
+    found = lines_by_row(trail, run)
+
+    assert [line for versions in zip(*columns, strict=True) for line in versions] == [
+        line for _, _, lines in found for line in lines
+    ]
+    for first, last, lines in found:
+        assert [b"%d" % row for row in range(first, last + 1) for _ in range(3)] == [line.split()[0] for line in lines]
+        assert sum(map(len, lines)) < FRAME_BYTES + 3 * 300
+    assert 7 == len(found)
+
+
+def test_frames_of_rows_that_went_different_ways(trail: Trail, recorder: LandscapeRecorder, run: RunHeader) -> None:
+    """A row without a second version, one that is larger than a frame, and one without a byte."""
+    columns = [([3, 5, 9], [b"3 a", b"", b"9 a"]), ([3, 9], [b"3 b", b"9 b" + b"x" * 2 * FRAME_BYTES])]
+    recorder.add_versions(columns)
+    recorder.journal.commit_durably()
+    source = RowSource(trail.reader(), run, Payloads(trail.reader(), run))
+
+    assert 1 < len(lines_by_row(trail, run))
+    for rows, lines in columns:
+        assert lines == [
+            source.bytes_of(row, commit_no=0, sha=sha256(line)) for row, line in zip(rows, lines, strict=True)
+        ]
 
 
 def test_a_taken_answer_and_the_lines_that_are_kept_of_it(trail: Trail, recorder: LandscapeRecorder) -> None:

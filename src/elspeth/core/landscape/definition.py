@@ -8,7 +8,7 @@ from elspeth.core.landscape.schema import TABLES
 __all__ = ["create_statements"]
 
 _INDEXES = (
-    "CREATE INDEX frames_by_commit ON frames (run_no, commit_no, segment_no)",
+    "CREATE INDEX frames_by_commit ON frames (run_no, commit_no, segment_no, first_row) WHERE first_row IS NOT NULL",
     "CREATE UNIQUE INDEX runs_by_id ON runs (run_id)",
     "CREATE UNIQUE INDEX runs_by_key ON runs (pipeline, run_key) WHERE run_key IS NOT NULL",
     "CREATE INDEX calls_simulated ON calls (run_no) WHERE is_simulated = 1",

@@ -12,13 +12,22 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
+from functools import cached_property, lru_cache
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
-from elspeth.contracts import FileRole, MissingTrailError, NodeKind, Outcome, PurgedError, StateStatus, TrailError
+from elspeth.contracts import (
+    FileRole,
+    MissingTrailError,
+    NodeKind,
+    Outcome,
+    PurgedError,
+    PurgeMark,
+    StateStatus,
+    TrailError,
+)
 from elspeth.core.canonical import sha256
 from elspeth.core.expressions import Expression
 from elspeth.core.landscape.reader import LandscapeReader, Payloads, RunHeader, read_word
@@ -32,20 +41,43 @@ __all__ = ["Lineage"]
 _TELLING_CALLS = "('files.create', 'batches.create', 'files.content')"
 
 
+class _Batch(NamedTuple):
+    """A batch, and the ids of the calls that tell of its rows."""
+
+    node_no: int
+    attempt: int
+    call_ids: list[str]
+
+
 class Lineage:
-    """Explains rows of one run."""
+    """Explains rows of one run as its trail stands; what holds for all of them is looked up once."""
 
     def __init__(self, reader: LandscapeReader, run: RunHeader) -> None:
         self._reader = reader
         self._run = run
         self._payloads = Payloads(reader, run)
         self._rows = TrailRows(reader, run, self._payloads)
+        self._batches: dict[int, _Batch] = {}
         self._nodes = {
             number: (name, read_word(NodeKind, kind, f"nodes {run.run_no}/{number}"), plugin, expression)
             for number, name, kind, plugin, expression in reader.query(
                 "SELECT node_no, name, kind, plugin, expression FROM nodes WHERE run_no = ?", run.run_no
             )
         }
+
+    @cached_property
+    def _is_simulated(self) -> bool:
+        return self._reader.is_simulated(self._run)
+
+    @cached_property
+    def _purged(self) -> Sequence[PurgeMark]:
+        return keeping_of(self._reader, self._run).marks
+
+    @cached_property
+    def _paths(self) -> dict[int, str]:
+        """Where the sinks that have ended wrote."""
+        found = self._reader.query("SELECT node_no, path FROM artifacts WHERE run_no = ?", self._run.run_no)
+        return {node_no: str(path) for node_no, path in found}
 
     def row_of_key(self, key: str) -> int:
         """The index of the row with that key."""
@@ -59,19 +91,19 @@ class Lineage:
 
     def explain(self, index: int, *, key: str | None = None) -> dict[str, Any]:
         """One row as a JSON object, in the shape of ``explain --json``; a ``key`` that is known is not looked up."""
-        if not self._reader.query("SELECT 1 FROM rows WHERE run_no = ? AND row_index = ?", self._run.run_no, index):
+        row = self._rows.find(index)
+        if row is None:
             ((count,),) = self._reader.query("SELECT COUNT(*) FROM rows WHERE run_no = ?", self._run.run_no)
             raise MissingTrailError(
                 f"run {self._run.run_id} has no row {index}",
                 hint=f"Its rows are 0 to {count - 1}." if count else "It has read no row yet.",
             )
-        (row,) = self._rows.fetch([index])
         return {
             "schema_version": 1,
             "run": self._run.run_id,
             "pipeline": self._run.pipeline,
-            "simulated": self._reader.is_simulated(self._run),
-            "purged": [mark.as_json() for mark in keeping_of(self._reader, self._run).marks],
+            "simulated": self._is_simulated,
+            "purged": [mark.as_json() for mark in self._purged],
             "row": self._source_row(row, key),
             "steps": list(self._steps(row)),
             "outcomes": self._outcomes(index),
@@ -161,16 +193,16 @@ class Lineage:
         """What was asked and answered, by the step that asked."""
         found: dict[int, list[dict[str, Any]]] = {}
         slices = self._reader.query(
-            "SELECT m.batch_no, b.node_no, b.attempt, m.role, m.segment_no, m.position, m.start, m.length, m.line_hash "
-            "FROM batch_members m JOIN batches b ON b.run_no = m.run_no AND b.batch_no = m.batch_no "
-            "WHERE m.run_no = ? AND m.row_index = ? ORDER BY m.batch_no, m.path, m.role",
+            "SELECT batch_no, role, segment_no, position, start, length, line_hash FROM batch_members "
+            "WHERE run_no = ? AND row_index = ? ORDER BY batch_no, path, role",
             self._run.run_no,
             index,
         )
-        for (batch_no, node_no, attempt), members in groupby(slices, key=itemgetter(0, 1, 2)):
-            shown: dict[str, Any] = {"batch": batch_no, "attempt": attempt, "request": None, "reply": None}
+        for batch_no, members in groupby(slices, key=itemgetter(0)):
+            batch = self._batch(batch_no)
+            shown: dict[str, Any] = {"batch": batch_no, "attempt": batch.attempt, "request": None, "reply": None}
             shown |= {"shared_with": None, "reused_from": None}
-            for _, _, _, role, segment_no, position, start, length, line_hash in members:
+            for _, role, segment_no, position, start, length, line_hash in members:
                 word = read_word(FileRole, role, f"batch_members {self._run.run_no}/{index}/{batch_no}")
                 part = {"file": word.word, "file_line": position + 1, "sha256": line_hash.hex()}
                 try:
@@ -185,9 +217,9 @@ class Lineage:
                     if word is FileRole.REQUEST:
                         shown["shared_with"] = _owner(line, index)
                 shown["request" if word is FileRole.REQUEST else "reply"] = part
-            shown["call_ids"] = self._calls_of(batch_no)
+            shown["call_ids"] = list(batch.call_ids)
             shown["error"] = None
-            found.setdefault(node_no, []).append(shown)
+            found.setdefault(batch.node_no, []).append(shown)
         for reuse in reuses_of_row(self._reader, self._run, index):
             found.setdefault(reuse.node_no, []).append(self._taken(reuse))
         return found
@@ -214,17 +246,24 @@ class Lineage:
         }
         return {**shown, "shared_with": None, "reused_from": origin, "call_ids": [], "error": None}
 
-    def _calls_of(self, batch_no: int) -> list[str]:
-        """The calls of a batch that tell of its rows. Without the index all polls of the run would be gone through."""
-        return [
-            f"{self._run.run_id}:{call_no}"
-            for (call_no,) in self._reader.query(
+    def _batch(self, batch_no: int) -> _Batch:
+        """What holds for all rows of a batch. Without the index all polls of the run would be gone through."""
+        if batch_no not in self._batches:
+            wanted = (self._run.run_no, batch_no)
+            found = self._reader.query(
+                "SELECT node_no, attempt FROM batches WHERE run_no = ? AND batch_no = ?", *wanted
+            )
+            if not found:
+                raise TrailError(f"run {self._run.run_id} has members of batch {batch_no}, but no such batch")
+            calls = self._reader.query(
                 "SELECT call_no FROM calls INDEXED BY calls_by_batch WHERE run_no = ? AND batch_no = ? "
                 f"AND operation IN {_TELLING_CALLS} ORDER BY call_no",
-                self._run.run_no,
-                batch_no,
+                *wanted,
             )
-        ]
+            node_no, attempt = found[0]
+            call_ids = [f"{self._run.run_id}:{call_no}" for (call_no,) in calls]
+            self._batches[batch_no] = _Batch(node_no, attempt, call_ids)
+        return self._batches[batch_no]
 
     def _outcomes(self, index: int) -> list[dict[str, Any]]:
         outcomes = []
@@ -241,18 +280,12 @@ class Lineage:
                     "outcome": read_word(Outcome, outcome, place).word,
                     "step": None if step_no is None else self._nodes[step_no][0],
                     "sink": None if sink_no is None else self._nodes[sink_no][0],
-                    "path": None if sink_no is None else self._path_of(sink_no),
+                    "path": None if sink_no is None else self._paths.get(sink_no),
                     "line": line,
                     "reason": reason,
                 }
             )
         return outcomes
-
-    def _path_of(self, sink_no: int) -> str | None:
-        found = self._reader.query(
-            "SELECT path FROM artifacts WHERE run_no = ? AND node_no = ?", self._run.run_no, sink_no
-        )
-        return str(found[0][0]) if found else None
 
 
 @lru_cache(maxsize=64)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from functools import lru_cache
+from itertools import starmap
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -418,13 +419,17 @@ class RowSource:
 
         For whoever looks for bytes that no longer have the hash that they should.
         """
-        frames = self._frames_of(row_index, commit_no)
+        frames = list(self._frames_of(row_index, commit_no))
         lines = {sha: line for frame in frames for sha, line in self._lines(frame, commit_no).all().items()}
         first = min((frame.first_row or 0 for frame in frames), default=0)
         last = max((frame.last_row or 0 for frame in frames), default=-1)
         return lines, range(first, last + 1)
 
-    def _frames_of(self, row_index: int, commit_no: int) -> list[Frame]:
+    def _frames_of(self, row_index: int, commit_no: int) -> Iterator[Frame]:
+        """The frames of a commit that may hold the row, the one that begins nearest to it first.
+
+        Mostly it is that, and the others are not looked for.
+        """
         if self._segment_no is None:
             found = self._reader.query(
                 "SELECT segment_no FROM segments WHERE run_no = ? AND name = 'rows.zst'", self._run.run_no
@@ -432,19 +437,19 @@ class RowSource:
             if not found:
                 raise TrailError(f"run {self._run.run_id} has no payloads of rows")
             self._segment_no = int(found[0][0])
-        return [
-            Frame(*record)
-            for record in self._reader.query(
+        for which in ("1", "-1 OFFSET 1"):
+            found = self._reader.query(
                 "SELECT start, size, stored_start, stored_size, first_row, last_row "
                 "FROM frames INDEXED BY frames_by_commit "
-                "WHERE run_no = ? AND commit_no = ? AND segment_no = ? AND first_row <= ? AND last_row >= ?",
+                "WHERE run_no = ? AND commit_no = ? AND segment_no = ? AND first_row <= ? AND last_row >= ? "
+                f"ORDER BY first_row DESC LIMIT {which}",
                 self._run.run_no,
                 commit_no,
                 self._segment_no,
                 row_index,
                 row_index,
             )
-        ]
+            yield from starmap(Frame, found)
 
     def _lines(self, frame: Frame, commit_no: int) -> FrameLines:
         place = (commit_no, frame.start)

@@ -33,7 +33,7 @@ from elspeth.core.canonical import canonical_json, compact_json, sha256
 from elspeth.core.landscape.buffers import JourneyStep, LineColumns
 from elspeth.core.landscape.journal import Journal
 from elspeth.core.landscape.reuses import Reuse
-from elspeth.core.payloads import BodyWriter, SegmentWriter
+from elspeth.core.payloads import FRAME_BYTES, BodyWriter, SegmentWriter
 
 __all__ = ["BatchRecorder", "CallRecorder", "LandscapeRecorder"]
 
@@ -97,12 +97,20 @@ class LandscapeRecorder:
         ]
 
     def add_versions(self, versions: Sequence[tuple[Sequence[int], Sequence[bytes]]]) -> None:
-        """Stores new bytes of rows, given by column: as they came, and after each step that changed them."""
-        first_row, last_row = min(rows[0] for rows, _ in versions), max(rows[-1] for rows, _ in versions)
-        self.add_row_bytes(_by_row(versions), first_row=first_row, last_row=last_row)
+        """Stores new bytes of rows, given by column: as they came, and after each step that changed them.
+
+        They become frames of about `FRAME_BYTES`: whoever asks for one row decompresses a frame of each version.
+        """
+        rows, lines = _by_row(versions)
+        frame_count = -(-sum(map(len, lines)) // FRAME_BYTES)
+        lines_a_row, rows_a_frame = len(lines) // len(rows), -(-len(rows) // max(frame_count, 1))
+        for start in range(0, len(rows), rows_a_frame):
+            some = rows[start : start + rows_a_frame]
+            theirs = lines[start * lines_a_row : (start + len(some)) * lines_a_row]
+            self.add_row_bytes(theirs, first_row=some[0], last_row=some[-1])
 
     def add_row_bytes(self, versions: Iterable[bytes], *, first_row: int, last_row: int) -> None:
-        """Stores all versions of a micro-batch's rows, row by row, as the lines of one frame."""
+        """Stores all versions of neighbouring rows, row by row, as the lines of one frame."""
         _, segment = self.journal.payloads.shared(PayloadClass.ROWS)
         segment.append_frame(b"\n".join([*versions, b""]), first_row=first_row, last_row=last_row)
 
@@ -369,10 +377,14 @@ def _as_bytes(data: bytes | Mapping[str, Any]) -> bytes:
     return data if isinstance(data, bytes) else canonical_json(data)
 
 
-def _by_row(versions: Sequence[tuple[Sequence[int], Sequence[bytes]]]) -> Iterable[bytes]:
-    """The bytes of columns, row by row, each row's in the order of the columns."""
+def _by_row(versions: Sequence[tuple[Sequence[int], Sequence[bytes]]]) -> tuple[Sequence[int], list[bytes]]:
+    """The bytes of columns, row by row, each row's in the order of the columns, and whose they are.
+
+    Rows that all have a version in each column are named once, others with each version.
+    """
     rows = versions[0][0]
     if all(others == rows for others, _ in versions):
-        return chain.from_iterable(zip(*[column for _, column in versions], strict=True))
+        return rows, list(chain.from_iterable(zip(*[column for _, column in versions], strict=True)))
     pairs = [pair for rows, column in versions for pair in zip(rows, column, strict=True)]
-    return [data for _, data in sorted(pairs, key=itemgetter(0))]
+    pairs.sort(key=itemgetter(0))
+    return [row for row, _ in pairs], [data for _, data in pairs]

@@ -11,13 +11,14 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from elspeth.contracts import StateStatus, TrailError
 from elspeth.core.landscape.reader import LandscapeReader, Payloads, RowSource, RunHeader, read_json, read_word
 
 __all__ = ["TrailRow", "TrailRows", "TrailState", "Version"]
 
+_STATE = "row_index, node_no, attempt, status, route, output_hash, commit_no, started_us, duration_us, error_json"
 _AMONG_STRETCHES = (
     "json_each(?2) AS stretch CROSS JOIN {} AS t ON t.run_no = ?1 "
     "AND row_index BETWEEN json_extract(stretch.value, '$[0]') AND json_extract(stretch.value, '$[1]')"
@@ -45,7 +46,7 @@ class TrailRow(Struct, kw_only=True):
     line: int
     data_hash: bytes
     commit_no: int
-    states: list[TrailState] = field(default_factory=list)
+    states: list[TrailState]
 
     @property
     def is_rejected(self) -> bool:
@@ -78,28 +79,44 @@ class TrailRows:
         self._payloads = payloads
         self._source = RowSource(reader, run, payloads)
 
+    def find(self, index: int) -> TrailRow | None:
+        """One row, as `fetch` gives it; None when there is none with that index."""
+        wanted = (self._run.run_no, index)
+        found = self._reader.query(
+            "SELECT row_index, line, data_hash, commit_no FROM rows WHERE run_no = ? AND row_index = ?", *wanted
+        )
+        if not found:
+            return None
+        states = self._reader.query(
+            f"SELECT {_STATE} FROM node_states WHERE run_no = ? AND row_index = ? ORDER BY path, node_no, attempt",
+            *wanted,
+        )
+        place = f"node_states {self._run.run_no}/{index}"
+        return _row(found[0], [_state(record, place) for record in states])
+
     def fetch(self, indexes: Sequence[int]) -> Iterator[TrailRow]:
         """The rows with these ascending indexes; raises `TrailError` when one is missing."""
         wanted = (self._run.run_no, _stretches(indexes))
         states = self._reader.stream(
-            "SELECT row_index, node_no, attempt, status, route, output_hash, commit_no, started_us, duration_us, "
-            f"error_json FROM {_AMONG_STRETCHES.format('node_states')} ORDER BY row_index, t.path, node_no, attempt",
+            f"SELECT {_STATE} FROM {_AMONG_STRETCHES.format('node_states')} "
+            "ORDER BY row_index, t.path, node_no, attempt",
             *wanted,
         )
         pending = next(states, None)
         found = 0
-        for index, line, data_hash, commit_no in self._reader.stream(
+        for record in self._reader.stream(
             f"SELECT row_index, line, data_hash, commit_no FROM {_AMONG_STRETCHES.format('rows')} ORDER BY row_index",
             *wanted,
         ):
-            row = TrailRow(index=index, line=line, data_hash=data_hash, commit_no=commit_no)
+            index = record[0]
             if pending is not None and pending[0] < index:
                 raise TrailError(f"run {self._run.run_id}: row {pending[0]} has states, but no record")
+            reached = []
             while pending is not None and pending[0] == index:
-                row.states.append(_state(pending, f"node_states {self._run.run_no}/{index}"))
+                reached.append(_state(pending, f"node_states {self._run.run_no}/{index}"))
                 pending = next(states, None)
             found += 1
-            yield row
+            yield _row(record, reached)
         if found != len(indexes):
             raise TrailError(f"run {self._run.run_id}: {len(indexes) - found} of {len(indexes)} rows are missing")
 
@@ -152,6 +169,11 @@ def _stretches(indexes: Sequence[int]) -> str:
     places = [place for place, (one, other) in enumerate(pairwise(indexes), start=1) if other != one + 1]
     pairs = zip([0, *places], [*places, len(indexes)], strict=True)
     return json.dumps([(indexes[start], indexes[end - 1]) for start, end in pairs if start < end])
+
+
+def _row(record: tuple[Any, ...], states: list[TrailState]) -> TrailRow:
+    index, line, data_hash, commit_no = record
+    return TrailRow(index=index, line=line, data_hash=data_hash, commit_no=commit_no, states=states)
 
 
 def _state(record: tuple[Any, ...], place: str) -> TrailState:
