@@ -20,7 +20,7 @@ MANY_ROWS = 100_000
 """Beyond it a process takes so long that fewer repetitions do."""
 
 _FEW_ROWS = 10_000
-_TIMES, _TIMES_WITH_FEW, _TIMES_WITH_MANY = 5, 9, 3
+_TIMES, _TIMES_WITH_FEW, _TIMES_WITH_MANY = 7, 9, 3
 
 
 class Workshop:
