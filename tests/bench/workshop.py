@@ -19,8 +19,7 @@ RIVALS = Path(__file__).parent / "rivals"
 MANY_ROWS = 100_000
 """Beyond it a process takes so long that fewer repetitions do."""
 
-_FEW_ROWS = 10_000
-_TIMES, _TIMES_WITH_FEW, _TIMES_WITH_MANY = 7, 9, 3
+_TIMES, _TIMES_WITH_MANY = 9, 3
 
 
 class Workshop:
@@ -45,8 +44,7 @@ class Workshop:
 
     def times(self, rows: int, *, usual: int | None = None) -> int:
         """How often something is measured with so many rows: the shorter it takes, the more its noise weighs."""
-        by_rows = _TIMES_WITH_FEW if rows <= _FEW_ROWS else _TIMES if rows <= MANY_ROWS else _TIMES_WITH_MANY
-        return self._times or usual or by_rows
+        return self._times or usual or (_TIMES if rows <= MANY_ROWS else _TIMES_WITH_MANY)
 
     def environ(self) -> dict[str, str]:
         """All that processes get: a home of their own, so that no key of this user is read or made."""
