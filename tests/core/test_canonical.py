@@ -14,6 +14,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from elspeth.contracts import Fields, FieldType
 from elspeth.core import canonical
@@ -169,6 +171,32 @@ def test_encoding_a_batch_gives_the_same_bytes_as_row_by_row() -> None:
 
     assert TYPED.encode_batch(rows) == [TYPED.encode(row) for row in rows]
     assert OPEN.encode_batch([]) == []
+
+
+PLAIN_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.lists(st.dictionaries(st.text(max_size=3), PLAIN_VALUES, max_size=4), max_size=4))
+def test_rows_for_which_somebody_vouches_have_the_bytes_that_they_have_otherwise(rows: list[dict[str, Any]]) -> None:
+    assert encoded(rows, are_plain=False) == encoded(rows, are_plain=True)
+
+
+def encoded(rows: list[dict[str, Any]], *, are_plain: bool) -> list[bytes | str]:
+    return [
+        str(data) if isinstance(data, NotEncodableError) else data
+        for data in OPEN.encode_each(rows, are_plain=are_plain)
+    ]
+
+
+def test_what_the_c_encoder_refuses_is_refused_whoever_vouches() -> None:
+    for value in ("\ud800", object(), nested(2000)):
+        with pytest.raises(NotEncodableError) as fault:
+            OPEN.encode_batch([{"a": 1}, {"b": value}], are_plain=True)
+        assert "b" == fault.value.field
 
 
 @pytest.mark.parametrize("more", [{}, {"more": [None, 1.5]}, {"more": {"deep": None}}])

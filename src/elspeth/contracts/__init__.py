@@ -74,6 +74,7 @@ from elspeth.contracts.plugins import (
     Transform,
     WrittenBatch,
     bulk_of,
+    moves_values,
 )
 from elspeth.contracts.results import TransformResult
 from elspeth.contracts.rows import Fields, FieldType, Row, RowError
@@ -162,4 +163,5 @@ __all__ = [
     "bulk_of",
     "dollars",
     "iso_time",
+    "moves_values",
 ]

@@ -31,6 +31,7 @@ __all__ = [
     "Transform",
     "WrittenBatch",
     "bulk_of",
+    "moves_values",
 ]
 
 
@@ -57,6 +58,9 @@ class SourceBatch:
     """Some consecutive records of a source, by column: ``indexes[i]``, ``lines[i]``, ``rows[i]`` belong together.
 
     Rejected records have their index in ``rejected`` only. ``end`` is the position after the last of them.
+
+    ``is_plain`` vouches that names are text, numbers finite and types exactly those of JSON or of the declared
+    fields, which is looked at otherwise: a tuple, NaN or a subclass would be recorded as something else.
     """
 
     indexes: list[int]
@@ -64,6 +68,7 @@ class SourceBatch:
     rows: list[Row]
     rejected: list[RejectedRow]
     end: SourcePosition
+    is_plain: bool = False
 
 
 @runtime_checkable
@@ -98,7 +103,11 @@ class Transform(Protocol):
 
 @runtime_checkable
 class BulkTransform(Transform, Protocol):
-    """A transform that needs no context, and so can take many rows in one call."""
+    """A transform that needs no context, and so can take many rows in one call.
+
+    With a class variable ``moves_values = True`` it vouches that every value of a row it makes is one of the row's
+    own or a JSON value of its options, and every name text: values that were looked at are not looked at again.
+    """
 
     def process_bulk(self, rows: Sequence[Row]) -> Sequence[Row] | None:
         """What `process` makes of these rows, at least one, when it makes one row of each of them.
@@ -118,6 +127,12 @@ def bulk_of(transform: object) -> BulkTransform | None:
         return None
     owners = [kind for kind in type(transform).__mro__ if {"process", "process_bulk"} & vars(kind).keys()]
     return transform if "process_bulk" in vars(owners[0]) else None
+
+
+def moves_values(transform: BulkTransform) -> bool:
+    """Whether the transform vouches that it makes no value; a class that inherits `process_bulk` alone says it too."""
+    owner = next(kind for kind in type(transform).__mro__ if "process_bulk" in vars(kind))
+    return bool(vars(owner).get("moves_values", False))
 
 
 class LineVerdict:

@@ -61,7 +61,7 @@ class Admission:
     def admit(self, batch: SourceBatch) -> Admitted:
         """Makes rows; records nothing yet."""
         rejected = [self._without_secret(one) if self._redactor.is_in(one.raw) else one for one in batch.rejected]
-        encoded = self._codec.encode_each(batch.rows)
+        encoded = self._codec.encode_each(batch.rows, are_plain=batch.is_plain)
         keys = self._keys(batch.rows, encoded)
         faults = self._faults(batch.rows, encoded, keys)
         columns: list[Sequence[Any]] = [batch.indexes, batch.lines, batch.rows, encoded, keys]

@@ -25,6 +25,7 @@ from elspeth.contracts import (
     StateStatus,
     TransformResult,
     bulk_of,
+    moves_values,
 )
 from elspeth.core.calls import NetworkGuard
 from elspeth.core.canonical import NotEncodableError, sha256_each
@@ -142,6 +143,7 @@ class Processor:
         self._find = find
         self._contexts = {step.number: context_of(step) for step in plan.steps.values()}
         self._bulk = {step.number: bulk_of(step.transform) for step in plan.steps.values()}
+        self._moving = {number for number, bulk in self._bulk.items() if bulk is not None and moves_values(bulk)}
         self._screen = screen
         self._guard = guard
         self._clock = clock
@@ -250,7 +252,7 @@ class Processor:
     def _encoded(self, step: Step, rows: Sequence[Row]) -> Sequence[bytes | RowError]:
         codec = self._plan.codecs[step.number]
         try:
-            return codec.encode_batch(rows)
+            return codec.encode_batch(rows, are_plain=step.number in self._moving)
         except NotEncodableError:
             return [
                 RowError(code="not_encodable", message=str(data)) if isinstance(data, NotEncodableError) else data

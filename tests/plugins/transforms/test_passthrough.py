@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from pydantic import ValidationError
 
-from elspeth.contracts import Context, Fields, Row, TransformResult, bulk_of
+from elspeth.contracts import Context, Fields, Row, TransformResult, bulk_of, moves_values
 from elspeth.core.config.options import OptionsContext, parse_options
 from elspeth.plugins.transforms.passthrough import PassthroughOptions, PassthroughTransform
 from elspeth.testing import FakeContext
@@ -42,6 +42,13 @@ class Renamed(CountingMany):
     pass
 
 
+class Vouching(CountingMany):
+    moves_values = True
+
+    def process_bulk(self, rows: Sequence[Row]) -> Sequence[Row]:
+        return super().process_bulk(rows)
+
+
 @pytest.mark.parametrize(
     ("kind", "takes_many"), [(PassthroughTransform, True), (Counting, False), (CountingMany, True), (Renamed, True)]
 )
@@ -50,3 +57,12 @@ def test_many_rows_at_once_go_only_to_who_knows_of_them(kind: type[PassthroughTr
 
     assert (bulk_of(transform) is transform) == takes_many
     assert bulk_of(object()) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "vouches"), [(PassthroughTransform, True), (CountingMany, False), (Renamed, False), (Vouching, True)]
+)
+def test_who_makes_rows_otherwise_does_not_inherit_what_another_vouches_for(
+    kind: type[PassthroughTransform], vouches: bool
+) -> None:
+    assert vouches == moves_values(kind(PassthroughOptions()))

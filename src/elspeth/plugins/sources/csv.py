@@ -148,7 +148,8 @@ class CsvSource:
                 with self._open(None) as head:
                     names = self._header(head)
             read_some = partial(self._read_some, file, TextCoercion(names, self._schema), len(names))
-            yield from read_pages(file, start.next_row if start is not None else 0, size=size, read_some=read_some)
+            first = start.next_row if start is not None else 0
+            yield from read_pages(file, first, size=size, read_some=read_some, is_plain=True)
 
     def _open(self, cursor: Cursor | None) -> LineFile:
         # The module's limit on a field is the process's; ours is on the whole record.

@@ -240,7 +240,7 @@ class Page:
         else:
             self.accept((outcome,), (line,))
 
-    def batch(self, cursor: Cursor) -> SourceBatch:
+    def batch(self, cursor: Cursor, *, is_plain: bool) -> SourceBatch:
         """The finished batch."""
         return SourceBatch(
             indexes=self.indexes,
@@ -248,11 +248,12 @@ class Page:
             rows=self.rows,
             rejected=self.rejected,
             end=SourcePosition(next_row=self.next_row, cursor=cursor.as_json()),
+            is_plain=is_plain,
         )
 
 
 def read_pages(
-    file: LineFile, next_row: int, *, size: int, read_some: Callable[[Page, int], None]
+    file: LineFile, next_row: int, *, size: int, read_some: Callable[[Page, int], None], is_plain: bool = False
 ) -> Iterator[SourceBatch]:
     """Batches up to the end of the file; the last one, empty when nothing is left, ends with ``done``.
 
@@ -267,7 +268,7 @@ def read_pages(
         cursor = file.cursor()
         is_done = cursor.done
         next_row = page.next_row
-        yield page.batch(cursor)
+        yield page.batch(cursor, is_plain=is_plain)
 
 
 def too_large(file: LineFile, lines: Sequence[bytes], limit: int) -> tuple[bytes, RowError]:

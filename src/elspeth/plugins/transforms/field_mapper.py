@@ -116,6 +116,7 @@ class FieldMapperTransform:
     """Renames, drops, adds and selects fields."""
 
     options_model = FieldMapperOptions
+    moves_values = True
 
     def __init__(self, options: FieldMapperOptions) -> None:
         self.options = options

@@ -18,6 +18,7 @@ class PassthroughTransform:
     """Hands on every row as it is."""
 
     options_model = PassthroughOptions
+    moves_values = True
 
     def __init__(self, options: PassthroughOptions) -> None:
         self.options = options
