@@ -2,8 +2,8 @@
 
 A frame holds the versions of a micro-batch's rows, row by row, so a row's index nearly tells where its
 lines lie. Lines are hashed from there outwards, each at most once and each time twice as many, until the
-hash is met: one row costs a few hashes; all rows of the frame, or a hash that no line has, cost one for
-each line.
+hash is met: one row costs a few hashes. Who asks for a second row will want the others, too: all rows of
+the frame, or a hash that no line has, cost one hash for each line.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ __all__ = ["FrameLines"]
 class FrameLines:
     """What lies between the newlines of a frame's content."""
 
-    __slots__ = ("_data", "_first_row", "_hashed", "_left", "_reach", "_right", "_rows")
+    __slots__ = ("_asked_for", "_data", "_first_row", "_hashed", "_left", "_reach", "_right", "_rows")
 
     def __init__(self, frame: Frame, data: bytes) -> None:
         self._data = data
         self._first_row = frame.first_row or 0
         self._rows = max((frame.last_row or 0) - self._first_row + 1, 1)
         self._hashed: dict[bytes, bytes] = {}
+        self._asked_for: int | None = None
         self._left: int | None = None  # what lies from here on
         self._right = 0  # up to here is hashed
         self._reach = 0  # so many bytes and the rest of a line come next, on either side
@@ -38,12 +39,17 @@ class FrameLines:
 
     def find(self, sha: bytes, row_index: int) -> bytes | None:
         """The line with that hash, wherever it lies; None when no line has it."""
+        if self._asked_for is None:
+            self._asked_for = row_index
+        elif self._asked_for != row_index:
+            return self.all().get(sha)
         while sha not in self._hashed and self._hash_more(row_index):
             pass
         return self._hashed.get(sha)
 
     def all(self) -> dict[bytes, bytes]:
         """Every line by its hash."""
+        self._reach = max(self._reach, len(self._data))
         while self._hash_more(self._first_row):
             pass
         return self._hashed
