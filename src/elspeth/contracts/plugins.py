@@ -130,7 +130,10 @@ def bulk_of(transform: object) -> BulkTransform | None:
 
 
 def moves_values(transform: BulkTransform) -> bool:
-    """Whether the transform vouches that it makes no value; a class that inherits `process_bulk` alone says it too."""
+    """Whether a transform vouches that it makes no values: the class that defines its `process_bulk` must say so.
+
+    A class that makes rows otherwise does not inherit what another vouches for.
+    """
     owner = next(kind for kind in type(transform).__mro__ if "process_bulk" in vars(kind))
     return bool(vars(owner).get("moves_values", False))
 

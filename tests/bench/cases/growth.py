@@ -34,7 +34,7 @@ def report(workshop: Workshop) -> Report:
     for subject, again in _subjects(workshop, folders).items():
         measured = [_round(workshop, sizes, again) for _ in rounds]
         note(subject, [_costs(one, workshop.sizes) for one in measured], "µs of CPU a row")
-        note(subject, [[_typical(one[size], "memory_mb") for size in workshop.sizes] for one in measured], "MB")
+        note(subject, [[_memory_mb(one[size]) for size in workshop.sizes] for one in measured], "MB")
     for what, size_of in (("database", database_bytes), ("payloads", payload_bytes)):
         start, *taken = (size_of(folders[size]) for size in sizes)
         costs = [above_start(one, start, size) for one, size in zip(taken, workshop.sizes, strict=True)]
@@ -69,9 +69,13 @@ def _round(workshop: Workshop, sizes: tuple[int, ...], again: Callable[[int], Us
 
 
 def _costs(one: Round, sizes: tuple[int, ...]) -> list[float]:
-    start_s = _typical(one[START_ROWS], "cpu_s")
-    return [above_start(_typical(one[size], "cpu_s"), start_s, size) * 1e6 for size in sizes]
+    start_s = _cpu_s(one[START_ROWS])
+    return [above_start(_cpu_s(one[size]), start_s, size) * 1e6 for size in sizes]
 
 
-def _typical(usages: list[Usage], what: str) -> float:
-    return Spread.of(getattr(usage, what) for usage in usages).median
+def _cpu_s(usages: list[Usage]) -> float:
+    return Spread.of(one.cpu_s for one in usages).median
+
+
+def _memory_mb(usages: list[Usage]) -> float:
+    return Spread.of(one.memory_mb for one in usages).median

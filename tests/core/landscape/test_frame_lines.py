@@ -61,5 +61,8 @@ def test_a_row_costs_few_hashes_and_the_rest_one_each(row: int, monkeypatch: pyt
 
     assert versions[row] == found
     assert len(hashed) <= 24
+    another = 1255 + 1000 - row
+    assert versions[another][0] == lines.find(sha256(versions[another][0]), another)
+    assert sorted(data.split(b"\n")) == sorted(hashed)
     lines.all()
     assert sorted(data.split(b"\n")) == sorted(hashed)

@@ -71,6 +71,14 @@ def test_a_hash_of_another_row_stops_the_explanation(asked: Project, tmp_path: P
         explain(asked, 0)
 
 
+def test_requests_of_a_batch_without_a_record_stop_the_explanation(asked: Project) -> None:
+    with closing(sqlite3.connect(asked.database)) as connection, connection:
+        connection.execute("DROP TRIGGER batches_no_delete")
+        connection.execute("DELETE FROM batches WHERE batch_no = 1")
+    with pytest.raises(TrailError, match="members of batch 1, but no such batch"):
+        explain(asked, 0)
+
+
 def purge(bench: Project, payload_class: PayloadClass) -> None:
     with LandscapeReader(bench.database) as reader:
         run = reader.run("latest")

@@ -58,36 +58,17 @@ SCHEMA = {
     for number, kind in enumerate(FieldType)
     for name, is_nullable in ((f"a{number}", False), (f"b{number}", True))
 }
-SAID = st.sampled_from(
-    [
-        "1",
-        "-0",
-        "1e999",
-        "-1e308",
-        "nan",
-        "NaN",
-        "inf",
-        "Infinity",
-        "true",
-        "2024-01-02",
-        "2024-01-02T03:04:05+01:00",
-        "[1]",
-        '{"a":[NaN]}',
-        '{"a":null}',
-        "[1e999]",
-        "null",
-        '"x"',
-        "1.50",
-    ]
-) | st.sampled_from(["", "[" * 200 + "]" * 200])
+NUMBERS = ("1", "-0", "1.50", "1e999", "-1e308", "nan", "NaN", "inf", "Infinity")
+JSONS = ("[1]", '{"a":[NaN]}', '{"a":null}', "[1e999]", "null", '"x"', "[" * 200 + "]" * 200)
+SAID = st.sampled_from(["", "true", "2024-01-02", "2024-01-02T03:04:05+01:00", *NUMBERS, *JSONS])
 
 
 @given(st.lists(st.lists(SAID, min_size=len(SCHEMA), max_size=len(SCHEMA)), min_size=1, max_size=3))
-def test_the_source_vouches_for_rows_that_nobody_would_refuse(records: list[list[str]]) -> None:
+def test_the_source_vouches_for_rows_that_nobody_would_refuse(said: list[list[str]]) -> None:
     """Each said for each type: the rows that become one have the same bytes when every value is looked at."""
     coercion = TextCoercion(list(SCHEMA), SCHEMA)
     codec = RowCodec(Fields({name: spec.type for name, spec in SCHEMA.items()}))
-    for record in records:
+    for record in said:
         for place, name in enumerate(SCHEMA):
             single = TextCoercion([name], SCHEMA).row([record[place]])
             if not isinstance(single, RowError):

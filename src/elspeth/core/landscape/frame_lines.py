@@ -1,6 +1,6 @@
 """The lines of one payload frame of rows, found by their hash.
 
-A frame holds the versions of a micro-batch's rows, row by row, so a row's index nearly tells where its
+A frame holds the versions of neighbouring rows, row by row, so a row's index nearly tells where its
 lines lie. Lines are hashed from there outwards, each at most once and each time twice as many, until the
 hash is met: one row costs a few hashes. Who asks for a second row will want the others, too: all rows of
 the frame, or a hash that no line has, cost one hash for each line.

@@ -102,8 +102,8 @@ class LandscapeRecorder:
         They become frames of about `FRAME_BYTES`: whoever asks for one row decompresses a frame of each version.
         """
         rows, lines = _by_row(versions)
-        frame_count = -(-sum(map(len, lines)) // FRAME_BYTES)
-        lines_a_row, rows_a_frame = len(lines) // len(rows), -(-len(rows) // max(frame_count, 1))
+        frame_count = sum(map(len, lines)) // FRAME_BYTES + 1
+        lines_a_row, rows_a_frame = len(lines) // len(rows), len(rows) // frame_count + 1
         for start in range(0, len(rows), rows_a_frame):
             some = rows[start : start + rows_a_frame]
             theirs = lines[start * lines_a_row : (start + len(some)) * lines_a_row]

@@ -45,7 +45,7 @@ FRAME_BYTES = 32_768
 
 _HANDED_OVER_BYTES = 1 << 21
 _LEVEL = 1
-"""Level 3 makes frames of a few hundred kB 8 % smaller, and clears ten times as much memory for each."""
+"""Level 3 makes frames of this size 1 % smaller, takes a sixth longer and clears eight times as much memory."""
 
 
 class _Kept(threading.local):
