@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rows", type=_sizes, default=SIZES, metavar="N,N", help="sizes (default 10000,100000,1000000)"
     )
-    parser.add_argument("--times", type=int, metavar="N", help="repetitions (default: 5, with many rows 3)")
+    parser.add_argument("--times", type=int, metavar="N", help="repetitions of all (default: each its own)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="everything that was measured, as JSON")
     parser.add_argument("--docs", type=Path, metavar="FILE", help="rewrite the block of figures in this document")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="work below it (about 4 GB for a million rows)")

@@ -14,7 +14,6 @@ from tests.bench.__main__ import main
 from tests.bench.audited import OUTPUTS, compare
 from tests.bench.cases import CASES
 from tests.bench.record import BEGIN, END
-from tests.bench.usage import WrongOutputError, used_by
 
 QUICK = ["audit", "batch", "trail"]
 
@@ -67,8 +66,3 @@ def test_a_case_or_size_that_there_is_not_is_refused(words: list[str], capsys: p
 
     assert 2 == ended.value.code
     assert words[-1] in capsys.readouterr().err
-
-
-def test_a_process_that_ends_otherwise_than_it_must_gives_no_figure(tmp_path: Path) -> None:
-    with pytest.raises(WrongOutputError, match="ended with 3, not 0: no such thing"):
-        used_by(["sh", "-c", "echo no such thing >&2; exit 3"], folder=tmp_path, environ={"PATH": os.environ["PATH"]})

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.bench.figures import Spread
 from tests.bench.tickets import write_tickets
-from tests.bench.usage import Measurement, Usage, used_by
+from tests.bench.usage import Breaks, Measurement, Usage, used_by
 
 __all__ = ["ELSPETH", "MANY_ROWS", "RIVALS", "Workshop"]
 
@@ -19,7 +21,7 @@ RIVALS = Path(__file__).parent / "rivals"
 MANY_ROWS = 100_000
 """Beyond it a process takes so long that fewer repetitions do."""
 
-_TIMES, _TIMES_WITH_MANY = 9, 3
+_TIMES, _TIMES_WITH_MANY = 15, 3
 
 
 class Workshop:
@@ -31,6 +33,13 @@ class Workshop:
         self.measurements: list[Measurement] = []
         self._times = times
         self._prepared: dict[str, Path] = {}
+        self._breaks: Breaks | None = None
+
+    def with_breaks(self, breaks: Breaks) -> Workshop:
+        """The same workshop, in which processes take breaks: what is measured in them goes through this one."""
+        other = copy.copy(self)
+        other._breaks = breaks
+        return other
 
     @property
     def rows(self) -> int:
@@ -52,7 +61,7 @@ class Workshop:
 
     def measure(self, subject: str, rows: int, command: Sequence[str | Path], *, folder: Path, code: int = 0) -> Usage:
         """Runs a command and notes what it used."""
-        usage = used_by(command, folder=folder, environ=self.environ(), code=code)
+        usage = used_by(command, folder=folder, environ=self.environ(), code=code, breaks=self._breaks)
         self._note(subject, rows, usage)
         return usage
 
@@ -94,8 +103,7 @@ class Workshop:
         usages: list[Usage] = []
         self.prepared(name, lambda folder: usages.append(make(folder)))
         if not usages:
-            folder = self.folder / "again"
-            folder.mkdir()
+            folder = Path(tempfile.mkdtemp(prefix="again-", dir=self.folder))
             usages.append(make(folder))
             shutil.rmtree(folder)
         return usages[0]

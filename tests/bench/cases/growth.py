@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -10,18 +11,19 @@ from tests.bench.audited import RUN, audit, audited
 from tests.bench.evidenced import replay, verify
 from tests.bench.figures import Report, Spread, Table, above_start, flatness
 from tests.bench.trails import database_bytes, payload_bytes
-from tests.bench.usage import Usage
-from tests.bench.workshop import MANY_ROWS, Workshop
+from tests.bench.usage import Breaks, Usage
+from tests.bench.workshop import Workshop
 
 START_ROWS = 10
-TIMES_A_WAY = 3
+BREAK_EVERY_S = 5.0
 
+Again = Callable[[Workshop, int], Usage]
 Round = Mapping[int, list[Usage]]
 
 
 def report(workshop: Workshop) -> Report:
     """Run, verify and replay at each size, less what they take with ten rows; the database and payloads likewise."""
-    sizes, rounds = (START_ROWS, *workshop.sizes), range(workshop.times(workshop.rows))
+    sizes, rounds = (START_ROWS, *workshop.sizes), range(workshop.times(workshop.rows, usual=2))
     folders = {size: audited(workshop, size) for size in sizes}
     lines, figures = [], {}
 
@@ -31,7 +33,7 @@ def report(workshop: Workshop) -> Report:
         costs = (Spread.of(values).median for values in zip(*found, strict=True))
         lines.append([f"{what}, {unit}", *map("{:.1f}".format, costs), flat.text("{:.2f}".format)])
 
-    for subject, again in _subjects(workshop, folders).items():
+    for subject, again in _subjects(folders).items():
         measured = [_round(workshop, sizes, again) for _ in rounds]
         note(subject, [_costs(one, workshop.sizes) for one in measured], "µs of CPU a row")
         note(subject, [[_memory_mb(one[size]) for size in workshop.sizes] for one in measured], "MB")
@@ -43,28 +45,35 @@ def report(workshop: Workshop) -> Report:
     return Report(tables=[Table(title="growth", header=header, lines=lines)], figures=figures)
 
 
-def _subjects(workshop: Workshop, folders: Mapping[int, Path]) -> dict[str, Callable[[int], Usage]]:
+def _subjects(folders: Mapping[int, Path]) -> dict[str, Again]:
     """What is done again and again with so many rows."""
 
-    def evidenced(what: Callable[..., Usage], rows: int) -> Usage:
+    def evidenced(what: Callable[..., Usage], workshop: Workshop, rows: int) -> Usage:
         return what(workshop, rows, folders[rows], pipeline="audit")
 
     return {
-        RUN: partial(audit, workshop),
+        RUN: audit,
         "audit: verify": partial(evidenced, verify),
         "audit: replay": partial(evidenced, replay),
     }
 
 
-def _round(workshop: Workshop, sizes: tuple[int, ...], again: Callable[[int], Usage]) -> Round:
-    """From the smallest to the largest and back: a machine that becomes slower or faster does so for all sizes.
+def _round(workshop: Workshop, sizes: tuple[int, ...], again: Again) -> Round:
+    """The largest size, and the smaller ones before it, after it and in its breaks.
 
-    On either way the small ones are measured several times, since little is left of them without their start.
+    A machine may be half as fast a minute later: only what goes on at the same time can be compared.
     """
+    *smaller, largest = sizes
     found: dict[int, list[Usage]] = {size: [] for size in sizes}
-    for size in (*sizes, *reversed(sizes[:-1])):
-        times = workshop.times(size, usual=TIMES_A_WAY) if size < MANY_ROWS else 1
-        found[size] += [again(size) for _ in range(times)]
+
+    def measure_smaller() -> None:
+        for size in smaller:
+            found[size].append(again(workshop, size))
+
+    measure_smaller()
+    pausing = workshop.with_breaks(Breaks(every_s=BREAK_EVERY_S, work=measure_smaller))
+    found[largest].append(again(pausing, largest))
+    measure_smaller()
     return found
 
 
@@ -74,7 +83,10 @@ def _costs(one: Round, sizes: tuple[int, ...]) -> list[float]:
 
 
 def _cpu_s(usages: list[Usage]) -> float:
-    return Spread.of(one.cpu_s for one in usages).median
+    """At the machine's mean speed, which is the one that a long process has: half as fast half of the time, it takes
+    4/3 as long and not 3/2.
+    """
+    return statistics.harmonic_mean([one.cpu_s for one in usages])
 
 
 def _memory_mb(usages: list[Usage]) -> float:

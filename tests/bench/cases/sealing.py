@@ -18,7 +18,7 @@ def report(workshop: Workshop) -> Report:
     """Both times come from one process, so their ratio needs no pair."""
     rows = workshop.moderate_rows
     shares, lines = [], []
-    for _ in range(workshop.times(rows)):
+    for _ in range(workshop.times(rows, usual=5)):
         folder = workshop.folder / "sealing"
         folder.mkdir()
         write_pipeline(workshop, rows, folder)
