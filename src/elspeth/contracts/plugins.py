@@ -125,8 +125,7 @@ def bulk_of(transform: object) -> BulkTransform | None:
     """
     if not isinstance(transform, BulkTransform):
         return None
-    owners = [kind for kind in type(transform).__mro__ if {"process", "process_bulk"} & vars(kind).keys()]
-    return transform if "process_bulk" in vars(owners[0]) else None
+    return transform if "process_bulk" in vars(_definer(transform, "process", "process_bulk")) else None
 
 
 def moves_values(transform: BulkTransform) -> bool:
@@ -134,8 +133,12 @@ def moves_values(transform: BulkTransform) -> bool:
 
     A class that makes rows otherwise does not inherit what another vouches for.
     """
-    owner = next(kind for kind in type(transform).__mro__ if "process_bulk" in vars(kind))
-    return bool(vars(owner).get("moves_values", False))
+    return bool(vars(_definer(transform, "process_bulk")).get("moves_values", False))
+
+
+def _definer(instance: object, *names: str) -> type:
+    """The class that an object has one of these methods from, the nearest one."""
+    return next(kind for kind in type(instance).__mro__ if not vars(kind).keys().isdisjoint(names))
 
 
 class LineVerdict:

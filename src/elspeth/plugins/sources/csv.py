@@ -149,7 +149,7 @@ class CsvSource:
                     names = self._header(head)
             read_some = partial(self._read_some, file, TextCoercion(names, self._schema), len(names))
             first = start.next_row if start is not None else 0
-            yield from read_pages(file, first, size=size, read_some=read_some, is_plain=True)
+            yield from read_pages(file, first, size=size, read_some=read_some)
 
     def _open(self, cursor: Cursor | None) -> LineFile:
         # The module's limit on a field is the process's; ours is on the whole record.

@@ -240,20 +240,20 @@ class Page:
         else:
             self.accept((outcome,), (line,))
 
-    def batch(self, cursor: Cursor, *, is_plain: bool) -> SourceBatch:
-        """The finished batch."""
+    def batch(self, cursor: Cursor) -> SourceBatch:
+        """The finished batch; its values come from the JSON decoder and the converters, which make only plain ones."""
         return SourceBatch(
             indexes=self.indexes,
             lines=self.lines,
             rows=self.rows,
             rejected=self.rejected,
             end=SourcePosition(next_row=self.next_row, cursor=cursor.as_json()),
-            is_plain=is_plain,
+            is_plain=True,
         )
 
 
 def read_pages(
-    file: LineFile, next_row: int, *, size: int, read_some: Callable[[Page, int], None], is_plain: bool = False
+    file: LineFile, next_row: int, *, size: int, read_some: Callable[[Page, int], None]
 ) -> Iterator[SourceBatch]:
     """Batches up to the end of the file; the last one, empty when nothing is left, ends with ``done``.
 
@@ -268,7 +268,7 @@ def read_pages(
         cursor = file.cursor()
         is_done = cursor.done
         next_row = page.next_row
-        yield page.batch(cursor, is_plain=is_plain)
+        yield page.batch(cursor)
 
 
 def too_large(file: LineFile, lines: Sequence[bytes], limit: int) -> tuple[bytes, RowError]:
