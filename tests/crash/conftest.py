@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 import pytest
 from tests.crash.invariants import Aftermath, outputs
 from tests.crash.scene import ROWS, Moment, Runner, prepare, served, started_runner
+
+from elspeth.app.keys import signing_key
 
 KILLED_AT = "killed at"
 
@@ -23,6 +26,8 @@ class Unkilled:
 
 @pytest.fixture(scope="session")
 def runner() -> Iterator[Runner]:
+    """The first run would have to make a key, and so have more effects than those that are killed."""
+    signing_key(os.environ)
     with started_runner() as started:
         yield started
 

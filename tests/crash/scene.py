@@ -89,9 +89,9 @@ class Runner:
 
 
 @contextmanager
-def started_runner() -> Iterator[Runner]:
+def started_runner(**environ: str) -> Iterator[Runner]:
     command = [sys.executable, str(Path(runner.__file__))]
-    environ = {**os.environ, "KEY": KEY}
+    environ = {**os.environ, "KEY": KEY, **environ}
     with subprocess.Popen(command, env=environ, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             yield Runner(process)

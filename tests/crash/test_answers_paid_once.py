@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,6 @@ from tests.crash.runner import Kind
 from tests.crash.scene import ALL, Moment, Runner, served
 from tests.engine.workbench import Project, ask
 
-from elspeth.app.keys import signing_key
 from elspeth.simulator import Simulator
 
 ROWS, TEXTS = 26, 6
@@ -51,7 +49,6 @@ def asked_and_taken(project: Project) -> list[tuple[int, ...]]:
 
 
 def test_a_run_that_shares_requests_and_is_killed_comes_to_the_same_end(tmp_path: Path, runner: Runner) -> None:
-    signing_key(os.environ)  # a run that has to make one has more effects
     with served(row_faults=FAULTS) as simulator:
         unkilled = repeating(tmp_path / "unkilled", simulator)
         moments = runner.go_on(unkilled)
