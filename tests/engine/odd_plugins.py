@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Any, ClassVar
 
-from elspeth.contracts import CallStatus, CallType, Context, Fields, Row, TransformResult
+from elspeth.contracts import CallStatus, CallType, Context, Fields, FieldType, Row, TransformResult
 from elspeth.core.config.options import Options
 
 
@@ -157,7 +158,18 @@ class LoseOne(Odd):
         return rows[1:]
 
 
+class ToDate(Odd):
+    """Makes dates of text: other values with the same bytes."""
+
+    def output_fields(self, fields: Fields) -> Fields:
+        return Fields({**fields.types, "due": FieldType.DATE}, is_open=fields.is_open)
+
+    def process(self, row: Row, ctx: Context) -> TransformResult:
+        return TransformResult.success({**row, "due": date.fromisoformat(row["due"])})
+
+
 TRANSFORMS = {
+    "to_date": "ToDate",
     "count": "Count",
     "lose_one": "LoseOne",
     "spoil_then_fail": "SpoilThenFail",

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.engine.workbench import Project
+from tests.conftest import Serve
+from tests.engine.workbench import Project, ask
 
 from elspeth.contracts import RunError, RunStatus, UnrecordedCallError
 
@@ -126,6 +127,23 @@ def test_a_step_where_routes_meet_gets_the_rows_in_the_order_of_the_source(bench
     assert list(range(1, len(done) + 1)) == [row["count"] for row in done]
     assert [n for n in range(700) if n % 3 != 2 or n % 5] == [row["n"] for row in done]
     assert [n for n in range(700) if n % 3 == 2 and not n % 5] == [row["n"] for row in bench.lines("failed")]
+
+
+@pytest.mark.usefixtures("odd_plugins")
+def test_a_value_of_another_type_with_the_same_bytes_comes_back_from_the_trail_as_that_type(
+    bench: Project, serve: Serve
+) -> None:
+    """A date made of its text; behind the batch the row is read again, and must be what it was."""
+    bench.rows([{"due": "2024-02-29"}])
+    bench.pipeline(
+        "- {name: parse, plugin: to_date}\n" + ask(serve(), template="{{ row.due }}", poll_interval_seconds=0.01),
+        source="schema: {due: str}",
+        sinks=["done", "failed"],
+    )
+
+    assert bench.run().status is RunStatus.COMPLETED
+
+    assert ["2024-02-29"] == [row["due"] for row in bench.lines("done")]
 
 
 @pytest.mark.usefixtures("odd_plugins")

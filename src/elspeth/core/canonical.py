@@ -131,7 +131,7 @@ class RowCodec:
         return self.encode_batch((row,))[0]
 
     def encode_batch(self, rows: Sequence[Row], *, are_plain: bool = False) -> list[bytes]:
-        """The bytes of each row, the checks made for all at once; the error is that of the first row without any.
+        """The bytes of each row, the checks made for all at once; the error is that of a row without any.
 
         With ``are_plain`` whoever made the rows vouches for what the C encoder does not look at: that names are text,
         numbers finite and types exactly those of JSON or of the declared fields. It takes as long as the encoding.
@@ -165,6 +165,10 @@ class RowCodec:
             if value is not None:
                 row[name] = _restored(name, value, restore)
         return row
+
+    def reads_like(self, other: RowCodec) -> bool:
+        """Whether any bytes are the same row to both."""
+        return self._restore == other._restore
 
     def _encoded(self, row: Row) -> bytes | NotEncodableError:
         try:
