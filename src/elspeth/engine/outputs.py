@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, Final, TypeVar
 
-from elspeth.contracts import LineSink, Outcome, Row, SinkError, WrittenBatch
-from elspeth.core.canonical import compact_json, decode_json
+from elspeth.contracts import Fields, LineSink, Outcome, Row, SinkError, WrittenBatch
+from elspeth.core.canonical import RowCodec
 from elspeth.core.payloads import Extent, PartFile, sync_folder
 from elspeth.engine.plan import ERROR_FIELD, SinkPlan
 from elspeth.engine.tokens import Arrivals
@@ -23,6 +23,8 @@ from elspeth.engine.tokens import Arrivals
 __all__ = ["Output"]
 
 _Value = TypeVar("_Value")
+_CODEC: Final = RowCodec(Fields())
+"""Rows as lines have them: dates and decimals are text there."""
 
 
 def sink_lines(arrivals: Arrivals, step_name: str) -> Sequence[bytes]:
@@ -30,11 +32,10 @@ def sink_lines(arrivals: Arrivals, step_name: str) -> Sequence[bytes]:
     if arrivals.errors is None:
         return arrivals.data
     if arrivals.outcome is Outcome.QUARANTINED:
-        return [compact_json(row).encode() for row in arrivals.rows]
-    return [
-        compact_json({**decode_json(data), ERROR_FIELD: _reason(error, step_name)}).encode()
-        for data, error in zip(arrivals.data, arrivals.errors, strict=True)
-    ]
+        return _CODEC.encode_batch(arrivals.rows)
+    rows = map(_CODEC.decode, arrivals.data)
+    errors = (_reason(error, step_name) for error in arrivals.errors)
+    return _CODEC.encode_batch([{**row, ERROR_FIELD: error} for row, error in zip(rows, errors, strict=True)])
 
 
 def sink_rows(arrivals: Arrivals, step_name: str) -> Sequence[Row]:
@@ -102,9 +103,9 @@ class Output:
     def encode(self, groups: Sequence[Arrivals], names: Mapping[int, str], *, first_line: int) -> WrittenBatch:
         """The bytes of arrivals. A sink of lines gets each row's own bytes, whatever its fields' types."""
         if self._line_sink is not None:
-            lines = _in_source_order(groups, [sink_lines(group, names.get(group.step_no or 0, "")) for group in groups])
+            lines = _merged(groups, [sink_lines(group, names.get(group.step_no or 0, "")) for group in groups])
             return self._line_sink.encode_lines(lines, first_line=first_line)
-        rows = _in_source_order(groups, [sink_rows(group, names.get(group.step_no or 0, "")) for group in groups])
+        rows = _merged(groups, [sink_rows(group, names.get(group.step_no or 0, "")) for group in groups])
         return self.plan.sink.encode(rows, first_line=first_line)
 
     def holds_extents(self, path: Path) -> bool:
@@ -164,8 +165,8 @@ class Output:
         return size, digest
 
 
-def _in_source_order(groups: Sequence[Arrivals], values: Sequence[Sequence[_Value]]) -> Sequence[_Value]:
-    """The groups' values by row."""
+def _merged(groups: Sequence[Arrivals], values: Sequence[Sequence[_Value]]) -> Sequence[_Value]:
+    """The groups' values in source order."""
     if len(groups) == 1:
         return values[0]
     pairs = [
