@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
+
 import pytest
 from tests.engine.workbench import KEY, Project
 
@@ -88,6 +90,11 @@ def test_discarded_records_are_recorded_all_the_same(bench: Project) -> None:
 
 def test_a_key_as_text() -> None:
     assert [key_text(value) for value in ("a", 1, 1.5, True, None, [1])] == ["a", "1", "1.5", "true", "null", "[1]"]
+
+
+def test_a_key_that_is_a_date_is_iso_8601() -> None:
+    assert key_text(date(2024, 2, 29)) == "2024-02-29"
+    assert key_text(datetime(2024, 2, 29, 12, tzinfo=UTC)) == "2024-02-29T12:00:00+00:00"
 
 
 def test_bytes_that_are_no_text_go_into_a_rejected_row_as_base64() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from datetime import date
 from itertools import compress
 from typing import Any
 
@@ -183,7 +184,7 @@ def key_text(value: object) -> str:
         return value
     if isinstance(value, int | float | bool | dict | list) or value is None:
         return compact_json(value)
-    return str(value)
+    return value.isoformat() if isinstance(value, date) else str(value)
 
 
 def _raw(data: bytes | NotEncodableError, row: Row) -> bytes:
