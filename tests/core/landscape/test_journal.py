@@ -6,6 +6,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -292,3 +293,25 @@ def test_a_closed_journal_takes_nothing_and_may_be_closed_again(trail: Trail) ->
 
     with pytest.raises(RuntimeError, match="has ended"):
         journal.commit_durably()
+
+
+def test_the_interpreters_switch_interval_is_put_back_by_the_last_writer(trail: Trail) -> None:
+    """In whatever order they end."""
+    usual_s = sys.getswitchinterval()
+    first, second = trail.recorder(trail.new_run()), trail.recorder(trail.new_run())
+    both_s = sys.getswitchinterval()
+
+    first.journal.close()
+    one_s = sys.getswitchinterval()
+    second.journal.close()
+
+    assert usual_s != both_s == one_s
+    assert usual_s == sys.getswitchinterval()
+
+
+def test_what_is_gathered_by_column_is_not_added_one_by_one(trail: Trail) -> None:
+    """It would be inserted, and no leaf would speak of it."""
+    recorder = trail.recorder(trail.new_run())
+
+    with pytest.raises(RuntimeError, match="records of rows are gathered by column"):
+        recorder.journal.add("rows", row_index=0, line=1, data_hash=bytes(32))

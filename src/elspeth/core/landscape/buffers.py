@@ -94,9 +94,6 @@ class RowBuffer:
         self._lines: list[int] = []
         self._hashes: list[bytes] = []
 
-    def __len__(self) -> int:
-        return len(self._rows)
-
     def add(self, rows: Sequence[int], lines: Sequence[int], hashes: Sequence[bytes]) -> None:
         """Adds rows by column."""
         self._rows.extend(rows)
@@ -139,9 +136,6 @@ class PassageBuffer:
     def __init__(self) -> None:
         self._journeys: list[Sequence[JourneyStep]] = []
         self._parts: defaultdict[int, list[_Part]] = defaultdict(list)
-
-    def __len__(self) -> int:
-        return sum(len(part.rows) for parts in self._parts.values() for part in parts)
 
     def add_journey(self, steps: Sequence[JourneyStep]) -> int:
         """Adds a journey and returns its number."""

@@ -30,10 +30,12 @@ from elspeth.core.landscape.schema import TABLES, table
 from elspeth.core.landscape.seals import Sealer
 from elspeth.core.payloads import Extent, Frame, PartFile, SegmentState, SegmentWriter, Synced, sync_segments
 
-__all__ = ["Commit", "Gathered", "Prepared", "prepare"]
+__all__ = ["BY_COLUMN", "Commit", "Gathered", "Prepared", "prepare"]
 
+BY_COLUMN = frozenset({"rows", "outcomes", "batch_members"})
+"""Tables whose records are gathered by column, and never one by one."""
 _RECORDS_A_STATEMENT = 250
-"""Of at most twenty columns; SQLite takes 32,766 values."""
+"""SQLite takes 32,766 values, so of at most 131 columns."""
 
 
 class Gathered(Struct):
@@ -44,7 +46,6 @@ class Gathered(Struct):
     outcomes: OutcomeBuffer = field(default_factory=OutcomeBuffer)
     members: MemberBuffer = field(default_factory=MemberBuffer)
     records: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
-    row_count: int = 0
 
 
 class Prepared(Struct, frozen=True, kw_only=True):
@@ -59,11 +60,14 @@ def prepare(gathered: Gathered, *, run_no: int, commit_no: int) -> Prepared:
     """All that can be done before the files are synced."""
     records = gathered.records
     single = SingleRecords(records)
-    tokens = {entry.name: single.of_rows(entry) for entry in TABLES if entry.is_of_tokens and entry.name in records}
-    tokens["rows"] = gathered.rows.layers()
-    tokens["passages"] = gathered.passages.layers(single.of_passages(table("passages")))
-    tokens["outcomes"] = gathered.outcomes.layers()
-    tokens["batch_members"] = gathered.members.layers()
+    tokens = {
+        "rows": gathered.rows.layers(),
+        "passages": gathered.passages.layers(single.of_passages(table("passages"))),
+        "outcomes": gathered.outcomes.layers(),
+        "batch_members": gathered.members.layers(),
+    }
+    single_only = (entry for entry in TABLES if entry.is_of_tokens and entry.name not in tokens)
+    tokens |= {entry.name: single.of_rows(entry) for entry in single_only if entry.name in records}
     buffers = (gathered.rows, gathered.passages, gathered.outcomes, gathered.members)
     return Prepared(
         tokens=tree_of_tokens(tokens, nonce=secrets.token_bytes(NONCE_BYTES)),

@@ -1,6 +1,6 @@
 """The tree of one commit, made from what the commit is about to write.
 
-The same leaves come from the tables again when a run is verified (`audit`); a test holds
+The same leaves come from the tables again when a run is verified (`recorded_leaves`); a test holds
 the two equal.
 """
 

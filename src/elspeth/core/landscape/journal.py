@@ -19,7 +19,7 @@ from msgspec import Struct, field
 from elspeth.contracts import Clock
 from elspeth.core.canonical import canonical_json
 from elspeth.core.landscape.buffers import OutcomeKind
-from elspeth.core.landscape.commit import Commit, Gathered, prepare
+from elspeth.core.landscape.commit import BY_COLUMN, Commit, Gathered, prepare
 from elspeth.core.landscape.schema import table
 from elspeth.core.landscape.seals import Sealer
 from elspeth.core.landscape.writer import Task, TrailWriter
@@ -92,6 +92,8 @@ class Journal:
 
     def add(self, name: str, /, **columns: Any) -> None:
         """Gathers one record of a table that is not written for every row; run and commit are filled in."""
+        if name in BY_COLUMN:
+            raise RuntimeError(f"records of {name} are gathered by column")
         entry = table(name)
         columns["run_no"] = self.run_no
         columns["commit_no"] = self.commit_no

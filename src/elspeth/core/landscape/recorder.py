@@ -52,7 +52,6 @@ class LandscapeRecorder:
     def add_rows(self, indexes: Sequence[int], lines: Sequence[int], hashes: Sequence[bytes]) -> None:
         """Records source records by column: index, line, SHA-256 of the stored bytes."""
         self.journal.gathered.rows.add(indexes, lines, hashes)
-        self.journal.gathered.row_count += len(indexes)
 
     def add_key(self, key: str, row: int) -> None:
         """Records the key of a row."""

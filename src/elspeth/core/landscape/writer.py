@@ -26,6 +26,33 @@ _SWITCH_INTERVAL_S = 0.001
 """How long the engine's thread keeps the interpreter while the trail's thread, back from the disk, waits for it."""
 
 
+class _Switching:
+    """Sets the interpreter's switch interval while anybody writes a trail: it is the whole process's."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._writers = 0
+        self._usual_s = 0.0
+
+    def begin(self) -> None:
+        """One writer more."""
+        with self._lock:
+            if self._writers == 0:
+                self._usual_s = sys.getswitchinterval()
+                sys.setswitchinterval(_SWITCH_INTERVAL_S)
+            self._writers += 1
+
+    def end(self) -> None:
+        """One writer less; the last one puts back what was found."""
+        with self._lock:
+            self._writers -= 1
+            if self._writers == 0:
+                sys.setswitchinterval(self._usual_s)
+
+
+_SWITCHING = _Switching()
+
+
 class TrailWriter:
     """Runs tasks one after another on its own thread and connection."""
 
@@ -35,8 +62,7 @@ class TrailWriter:
         self._failure: BaseException | None = None
         self._connection = connect_writer(path)
         self._identity = _identity(path)
-        self._switch_interval_s = sys.getswitchinterval()
-        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        _SWITCHING.begin()
         self._thread = threading.Thread(target=self._work, name="elspeth-trail", daemon=True)
         self._thread.start()
 
@@ -58,7 +84,7 @@ class TrailWriter:
             return
         self._tasks.put(None)
         self._thread.join()
-        sys.setswitchinterval(self._switch_interval_s)
+        _SWITCHING.end()
         if self._failure is None:
             with suppress(sqlite3.OperationalError):  # a courtesy: a reader must not hold up the end of a run
                 self._connection.execute("PRAGMA busy_timeout=0")
