@@ -2,8 +2,8 @@
 
     python sealing_share.py PIPELINE STATE ROWS
 
-Runs the pipeline in this process, and prints seconds within the sealing code and seconds in all, as JSON. The first is
-that of the trail's thread, so a busy machine changes both alike.
+Runs the pipeline in this process, and prints seconds within the sealing code and seconds in all, as JSON. Both are of
+CPU, the first of the threads that it runs on, so a busy machine changes both alike.
 """
 
 from __future__ import annotations
@@ -14,14 +14,23 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from elspeth.app.runs import Conditions, start_run
 from elspeth.app.state import State
+from elspeth.core.landscape import commit
+from elspeth.core.landscape.buffers import MemberBuffer, OutcomeBuffer, PassageBuffer, RowBuffer
 from elspeth.core.landscape.commit import Commit
 from elspeth.core.landscape.seals import Sealer
 
-SEALING = ((Commit, "_tree"), (Sealer, "add_commit"), (Sealer, "seal"))
+SEALING = (
+    *((buffer, "layers") for buffer in (RowBuffer, PassageBuffer, OutcomeBuffer, MemberBuffer)),
+    (commit, "tree_of_tokens"),
+    (Commit, "_tree"),
+    (Sealer, "add_commit"),
+    (Sealer, "seal"),
+)
 
 
 class Meter:
@@ -30,8 +39,8 @@ class Meter:
     def __init__(self) -> None:
         self.seconds = 0.0
 
-    def watch(self, owner: type, name: str) -> None:
-        """Puts itself around a method."""
+    def watch(self, owner: type | ModuleType, name: str) -> None:
+        """Puts itself around a function or method."""
         inner: Callable[..., Any] = getattr(owner, name)
 
         def watched(*arguments: Any, **named: Any) -> Any:

@@ -14,6 +14,7 @@ from elspeth.core.landscape.leaves import (
     commit_content,
     commit_leaf,
     leaf_content,
+    leaf_hasher,
     leaf_hashes,
     line_encoder,
 )
@@ -61,6 +62,15 @@ def test_many_leaves_at_once_are_the_leaves_one_by_one(texts: list[str]) -> None
     one_by_one = [leaf_hash(leaf_content(blinding.of(place), text)) for place, text in enumerate(texts)]
 
     assert one_by_one == leaf_hashes(NONCE, texts)
+
+
+@given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 2_000)), max_size=200))
+def test_leaves_of_many_commits_are_those_of_each(places: list[tuple[int, int]]) -> None:
+    nonces = {number: bytes([number]) * 32 for number in range(100)}
+    hash_of = leaf_hasher(nonces)
+    one_by_one = [leaf_hash(leaf_content(Blinding(nonces[number]).of(place), "x")) for number, place in places]
+
+    assert one_by_one == [hash_of(number, place, "x") for number, place in places]
 
 
 @pytest.mark.parametrize("first", [0, 1, 1_023, 1_024, 1_500, 2_048])

@@ -217,6 +217,19 @@ def test_of_rows_that_follow_each_other_one_of_each_frame_is_looked_up(
     assert 3 == sum("frames_by_commit" in statement for statement in asked)
 
 
+def test_what_another_commit_wrote_is_not_found_whatever_was_read_before(
+    trail: Trail, run: RunHeader, recorder: LandscapeRecorder
+) -> None:
+    for row in range(2):
+        record_rows(recorder, row, row, size=0)
+        recorder.journal.commit_durably()
+    source = RowSource(trail.reader(), run, Payloads(trail.reader(), run))
+    assert b"0" == source.bytes_of(0, commit_no=0, sha=sha256(b"0"))
+
+    with pytest.raises(TrailError, match="no payload in commit 1 has the hash"):
+        source.bytes_of(1, commit_no=1, sha=sha256(b"0"))
+
+
 def test_of_a_commits_frames_that_may_hold_a_row_the_others_are_looked_for_too(
     trail: Trail, run: RunHeader, recorder: LandscapeRecorder
 ) -> None:

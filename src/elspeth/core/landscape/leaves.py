@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from json.encoder import encode_basestring
 from operator import itemgetter
 from struct import iter_unpack
@@ -36,6 +37,7 @@ __all__ = [
     "commit_content",
     "commit_leaf",
     "leaf_content",
+    "leaf_hasher",
     "leaf_hashes",
     "line_encoder",
 ]
@@ -48,6 +50,7 @@ WRITER = 0
 _RECORD_FORMAT = b"\x01"
 _COMMIT_FORMAT = b"\x02"
 _LEAVES_A_BLOCK = 1_024
+_BLINDINGS_KEPT = 64
 
 
 def line_encoder(entry: Table, *, is_lenient: bool = False) -> Callable[[Sequence[Any]], str]:
@@ -128,6 +131,12 @@ class Blinding:
     def block(self, number: int, *, leaves: int = _LEAVES_A_BLOCK) -> bytes:
         """The blinding of a block of leaves, or of its first ones."""
         return hashlib.shake_256(self._nonce + number.to_bytes(8, "big")).digest(BLINDING_BYTES * leaves)
+
+
+def leaf_hasher(nonces: Mapping[int, bytes]) -> Callable[[int, int, str], bytes]:
+    """Hashes leaves by commit, place and text, for commits with these nonces; those used last keep their blindings."""
+    blinding_of = lru_cache(maxsize=_BLINDINGS_KEPT)(lambda commit_no: Blinding(nonces[commit_no]))
+    return lambda commit_no, place, text: leaf_hash(leaf_content(blinding_of(commit_no).of(place), text))
 
 
 def _template(

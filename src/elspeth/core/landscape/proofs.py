@@ -9,8 +9,7 @@ was. Memory is that of the commits that are needed, 32 bytes a leaf; the tables 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from msgspec import Struct, field
@@ -27,17 +26,16 @@ from elspeth.core.landscape.bundles import (
     ProvenLeaf,
     parse_line,
 )
-from elspeth.core.landscape.leaves import Blinding, commit_leaf, leaf_content
+from elspeth.core.landscape.leaves import Blinding, commit_leaf, leaf_hasher
 from elspeth.core.landscape.reader import LandscapeReader, RunHeader
 from elspeth.core.landscape.recorded_leaves import Leaf, leaves
 from elspeth.core.landscape.seals import seal_text
-from elspeth.core.merkle import CompactTree, consistency_path, inclusion_paths, leaf_hash, root_of
+from elspeth.core.merkle import CompactTree, consistency_path, inclusion_paths, root_of
 from elspeth.core.notes import VerifierKey, parse_note
 
 __all__ = ["Proof", "collect_proof"]
 
 _HASH_BYTES = 32
-_BLINDINGS_KEPT = 64
 _ROWS = "AND row_index IN (SELECT value FROM json_each(?))"
 _BATCHES = "AND batch_no IN (SELECT value FROM json_each(?))"
 
@@ -227,12 +225,12 @@ def _chosen_leaves(
     reader: LandscapeReader, run: RunHeader, commits: dict[int, _Commit], selection: _Selection
 ) -> list[Leaf]:
     """The leaves that belong to the bundle, after all sealed leaves of the run were found to be as recorded."""
-    blinding_of = _blindings(commits)
+    hash_of = leaf_hasher({number: commit.nonce for number, commit in commits.items()})
     chosen = []
     for leaf in leaves(reader, run):
         commit = commits.get(leaf.commit_no)
         if commit is not None:
-            commit.add(leaf_hash(leaf_content(blinding_of(leaf.commit_no).of(leaf.place), leaf.text)))
+            commit.add(hash_of(leaf.commit_no, leaf.place, leaf.text))
             if selection.has(leaf):
                 chosen.append(leaf)
     for number, commit in commits.items():
@@ -241,11 +239,6 @@ def _chosen_leaves(
                 f"commits {run.run_no}/{number}: its records are not those that its root was computed over"
             )
     return chosen
-
-
-def _blindings(commits: dict[int, _Commit]) -> Callable[[int], Blinding]:
-    """The blinding by commit; that of the commits that were used last is kept."""
-    return lru_cache(maxsize=_BLINDINGS_KEPT)(lambda number: Blinding(commits[number].nonce))
 
 
 def _require_rows(run: RunHeader, rows: Sequence[int], chosen: Sequence[Leaf]) -> None:

@@ -390,7 +390,7 @@ class Payloads:
 
 
 class RowSource:
-    """Finds the bytes of rows by commit, row and hash; frames recently used are kept, with the commit of each."""
+    """Finds the bytes of rows by commit, row and hash; the frames read last are kept, with the commit of each."""
 
     def __init__(self, reader: LandscapeReader, run: RunHeader, payloads: Payloads) -> None:
         self._reader = reader
@@ -401,8 +401,8 @@ class RowSource:
 
     def bytes_of(self, row_index: int, *, commit_no: int, sha: bytes) -> bytes:
         """The row's bytes with that hash, written by that commit."""
-        for lines in reversed(self._kept.values()):
-            if (line := lines.known(sha)) is not None:
+        for (commit, _), lines in reversed(self._kept.items()):
+            if commit == commit_no and (line := lines.known(sha)) is not None:
                 return line
         for (commit, _), lines in self._kept.items():  # of neighbours, one after the other, only the first is looked up
             if commit == commit_no and lines.has_row(row_index) and (line := lines.find(sha, row_index)) is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -124,11 +124,13 @@ def _open_at(path: Path, size: int) -> BinaryIO:
     if present < size:
         what = "is missing" if is_new else "is shorter than the trail says"
         raise TrailError(f"{path} {what}: {present} of {size} bytes", hint=PUT_BACK)
-    file = path.open("ab")
-    file.truncate(size)
-    file.seek(0, os.SEEK_END)
-    if is_new:
-        sync_folder(path.parent)
+    with ExitStack() as opened:
+        file = opened.enter_context(path.open("ab"))
+        file.truncate(size)
+        file.seek(0, os.SEEK_END)
+        if is_new:
+            sync_folder(path.parent)
+        opened.pop_all()
     return file
 
 

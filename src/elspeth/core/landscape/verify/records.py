@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import zlib
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct, field
 
 from elspeth.contracts import TrailError
-from elspeth.core.landscape.leaves import HINT_BYTES, Blinding, leaf_content
+from elspeth.core.landscape.leaves import HINT_BYTES, leaf_hasher
 from elspeth.core.landscape.reader import LandscapeReader, RunHeader, read_json
 from elspeth.core.landscape.recorded_leaves import Leaf, leaves
 from elspeth.core.landscape.verify.culprits import Suspects, first_wrong
 from elspeth.core.landscape.verify.findings import Step
-from elspeth.core.merkle import CompactTree, leaf_hash
+from elspeth.core.merkle import CompactTree
 
 __all__ = ["check_records"]
 
-_BLINDINGS_KEPT = 64
 _MOST_COMMITS_SEARCHED = 3
 
 
@@ -48,27 +46,10 @@ class _Commit(Struct, kw_only=True):
         return {name for name in names if self.table_checks.get(name) != self.found_checks.get(name)}
 
 
-class _Hashes:
-    """The hash of each leaf; the blinding of the commits that were used last is kept."""
-
-    def __init__(self, commits: dict[int, _Commit]) -> None:
-        self._commits = commits
-        self._blindings: OrderedDict[int, Blinding] = OrderedDict()
-
-    def of(self, leaf: Leaf) -> bytes:
-        """The hash of a leaf."""
-        blinding = self._blindings.get(leaf.commit_no)
-        if blinding is None:
-            blinding = self._blindings[leaf.commit_no] = Blinding(self._commits[leaf.commit_no].nonce)
-            if len(self._blindings) > _BLINDINGS_KEPT:
-                self._blindings.popitem(last=False)
-        return leaf_hash(leaf_content(blinding.of(leaf.place), leaf.text))
-
-
 def check_records(reader: LandscapeReader, run: RunHeader, step: Step) -> None:
     """Checks every record of a run against the roots of its commits."""
     commits = _commits(reader, run, step)
-    hashes = _Hashes(commits)
+    hash_of = leaf_hasher({number: commit.nonce for number, commit in commits.items()})
     strays: dict[int, Leaf] = {}
     count = 0
     for leaf in leaves(reader, run):
@@ -76,7 +57,7 @@ def check_records(reader: LandscapeReader, run: RunHeader, step: Step) -> None:
         if commit is None:
             strays.setdefault(leaf.commit_no, leaf)
             continue
-        digest = hashes.of(leaf)
+        digest = hash_of(leaf.commit_no, leaf.place, leaf.text)
         commit.tree.append(digest)
         commit.found_hint_check = zlib.crc32(digest[:HINT_BYTES], commit.found_hint_check)
         for name, line in leaf.lines:
