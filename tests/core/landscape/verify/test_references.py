@@ -13,6 +13,7 @@ PASSAGE = "INSERT INTO passages VALUES (1, 1, x'', 0, 9"
 STEP = "INSERT INTO journeys VALUES (1, 0, 9, 0"
 STEP0 = "INSERT INTO journeys VALUES (1, 0, 90, 0"
 SAME = ", 0, 0, 0, 1, NULL, NULL, 5, 6)"
+TWO = ", 1, 0, 0, 1, NULL, NULL, 5, 6)"
 
 
 def check(scene: Scene, *, purged: frozenset[PayloadClass] = frozenset()) -> Step:
@@ -35,6 +36,7 @@ def check(scene: Scene, *, purged: frozenset[PayloadClass] = frozenset()) -> Ste
         (f"{PASSAGE}, x'00', NULL); {STEP}, 0, 0, 0, 1, NULL, 0, 5, 6)", "passages", "commit 0, journey 9"),
         (f"{PASSAGE}, NULL, NULL); {STEP}, 0, 7, 0, 1, NULL, NULL, 5, 6)", "journeys", "node_no 7"),
         (f"{PASSAGE}, NULL, NULL); {PASSAGE}0, NULL, NULL); {STEP}{SAME}; {STEP0}{SAME}", "passages", "row 1"),
+        (f"{PASSAGE}, NULL, NULL); {STEP}{TWO}; {STEP[:-1]}1{TWO}", "passages", "row 1"),
         ("UPDATE run_files SET hash = zeroblob(32)", "run_files", "pipeline.yaml ref"),
         ("UPDATE run_files SET ref = 'there'", "run_files", "pipeline.yaml ref"),
         ("UPDATE run_files SET ref = '1:0:999'", "run_files", "pipeline.yaml ref"),

@@ -91,17 +91,24 @@ def _check_journeys(reader: LandscapeReader, run: RunHeader, step: Step) -> None
 
 
 def _check_states(reader: LandscapeReader, run: RunHeader, step: Step) -> None:
-    """However many passages a token has, it came to a node once at each attempt."""
-    before = None
-    for state in reader.stream(
-        "SELECT row_index, path, node_no, attempt FROM node_states WHERE run_no = ? "
-        "ORDER BY row_index, path, node_no, attempt",
+    """However many passages a token has, it came to a node once at each attempt.
+
+    Tokens are many and journeys few, so it is pairs of journeys that are looked at, each with the first token that
+    has both; a journey is a pair with itself.
+    """
+    for row, node_no, attempt in reader.query(
+        "SELECT pairs.row_index, a.node_no, a.attempt FROM ("
+        "SELECT MIN(p.row_index) AS row_index, p.commit_no, p.journey_no, q.commit_no AS other_commit_no, "
+        "q.journey_no AS other_journey_no FROM passages p JOIN passages q USING (run_no, row_index, path) "
+        "WHERE p.run_no = ?1 AND (p.commit_no, p.journey_no) <= (q.commit_no, q.journey_no) GROUP BY 2, 3, 4, 5"
+        ") AS pairs "
+        "JOIN journeys a ON a.run_no = ?1 AND a.commit_no = pairs.commit_no AND a.journey_no = pairs.journey_no "
+        "JOIN journeys b ON b.run_no = ?1 AND b.commit_no = other_commit_no AND b.journey_no = other_journey_no "
+        "AND b.node_no = a.node_no AND b.attempt = a.attempt "
+        "WHERE (a.commit_no, a.journey_no) < (b.commit_no, b.journey_no) OR a.place < b.place ORDER BY 1, 2, 3",
         run.run_no,
     ):
-        if state == before:
-            row, _, node_no, attempt = state
-            step.find("passages", f"row {row}", f"two of them came to node {node_no} at attempt {attempt}")
-        before = state
+        step.find("passages", f"row {row}", f"two of them came to node {node_no} at attempt {attempt}")
 
 
 def _check_words(reader: LandscapeReader, run: RunHeader, step: Step) -> None:
@@ -190,21 +197,20 @@ def _check_versions(reader: LandscapeReader, run: RunHeader, step: Step, bodies:
 
 
 def _versions(reader: LandscapeReader, run: RunHeader) -> Iterator[tuple[str, int, int, bytes, str | None]]:
-    """Table, row, commit and hash of each version, by row; of a record that is no row the reference of its bytes."""
-    for row, commit_no, digest, error in reader.stream(
-        "SELECT r.row_index, r.commit_no, r.data_hash, (SELECT s.error_json FROM node_states s "
+    """Table, row, commit and hash of each version, by row; of a record that is no row the reference of its bytes.
+
+    All versions of a row follow each other, so that each frame is read once.
+    """
+    for name, row, commit_no, digest, error in reader.stream(
+        "SELECT 'rows', r.row_index, r.commit_no, r.data_hash, (SELECT s.error_json FROM node_states s "
         "WHERE s.run_no = r.run_no AND s.row_index = r.row_index AND s.path = x'' AND s.node_no = 0) "
-        "FROM rows r WHERE r.run_no = ? ORDER BY r.row_index",
+        "FROM rows r WHERE r.run_no = ?1 UNION ALL "
+        "SELECT 'passages', row_index, commit_no, output_hash, NULL FROM node_states "
+        "WHERE run_no = ?1 AND output_hash IS NOT NULL ORDER BY 2",
         run.run_no,
     ):
         if error is None:
-            yield "rows", row, commit_no, digest, None
+            yield name, row, commit_no, digest, None
         else:
             raw = read_json(error, f"passages {run.run_no}/{row}").get("raw", {})
-            yield "rows", row, commit_no, digest, str(raw.get("ref", ""))
-    for row, commit_no, digest in reader.stream(
-        "SELECT row_index, commit_no, output_hash FROM node_states WHERE run_no = ? AND output_hash IS NOT NULL "
-        "ORDER BY row_index, path, node_no, attempt",
-        run.run_no,
-    ):
-        yield "passages", row, commit_no, digest, None
+            yield name, row, commit_no, digest, str(raw.get("ref", ""))
