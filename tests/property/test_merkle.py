@@ -43,13 +43,15 @@ def flipped(data: bytes, bit: int) -> bytes:
 
 
 @given(st.lists(st.binary(min_size=32, max_size=32), max_size=70))
-def test_both_ways_to_a_root_are_the_definition(leaves: list[bytes]) -> None:
+def test_every_way_to_a_root_is_the_definition(leaves: list[bytes]) -> None:
     tree = CompactTree()
     for leaf in leaves:
         tree.append(leaf)
 
     assert rfc_root(leaves) == root_of(leaves) == root_of(tuple(leaves)) == tree.root()
     assert len(leaves) == tree.size
+    for at_once in (CompactTree.of(leaves), CompactTree.of(tuple(leaves))):
+        assert (tree.size, tree.peaks) == (at_once.size, at_once.peaks)
 
 
 @given(TREES)

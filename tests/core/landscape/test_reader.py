@@ -250,21 +250,25 @@ ROWS_OF_ALL_KINDS = 40
 
 @pytest.fixture(scope="module")
 def all_kinds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrailRows]:
-    """Rows that changed early or late, that failed, that have got no further yet."""
+    """Rows that changed early, late or twice, that failed, that passed by a node, that have got no further yet."""
     trail = Trail(tmp_path_factory.mktemp("kinds") / "audit.db")
     run = trail.new_run()
     recorder = trail.recorder(run)
     for row in range(ROWS_OF_ALL_KINDS):
         line = b"%d" % row
         recorder.add_rows([row], [row + 2], [sha256(line)])
+        recorder.add_row_bytes([line, line + b"!", line + b"?"], first_row=row, last_row=row)
         hashes = [[sha256(line + b"!")]]
-        match row % 4:
+        match row % 5:
             case 0:
                 recorder.add_passages([row], [node_step(1, changed=True), node_step(2)], hashes)
             case 1:
                 recorder.add_passages([row], [node_step(1), node_step(2), node_step(3, changed=True)], hashes)
             case 2:
                 recorder.add_failed_passage(row, [node_step(1), failed_step(2)], [], {"code": "c", "message": "m"})
+            case 3:
+                steps = [node_step(1, changed=True), node_step(3, changed=True)]
+                recorder.add_passages([row], steps, [*hashes, [sha256(line + b"?")]])
             case _:
                 pass
         if row % 7 == 6:
@@ -279,6 +283,17 @@ def test_one_row_is_found_as_it_is_fetched_with_others(all_kinds: TrailRows, wan
     assert list(all_kinds.fetch(sorted(wanted))) == [all_kinds.find(index) for index in sorted(wanted)]
 
 
+@given(st.integers(0, 5), st.sets(st.integers(0, ROWS_OF_ALL_KINDS - 1)))
+def test_rows_wait_at_a_node_as_their_states_have_it(all_kinds: TrailRows, node_no: int, wanted: set[int]) -> None:
+    rows = [row for row in all_kinds.fetch(sorted(wanted)) if node_no not in {state.node_no for state in row.states}]
+    versions = {row.index: row.version_before(node_no) for row in rows}
+    data = {row.index: all_kinds.data(row, versions[row.index]) for row in rows}
+
+    assert {index: (writer, sha, data[index]) for index, (writer, sha, _) in versions.items()} == all_kinds.waiting_at(
+        node_no, sorted(wanted)
+    )
+
+
 def test_a_row_of_no_such_hash_or_index_is_an_error(trail: Trail, run: RunHeader, recorder: LandscapeRecorder) -> None:
     record_rows(recorder, 0, 3)
     recorder.journal.commit_durably()
@@ -289,6 +304,8 @@ def test_a_row_of_no_such_hash_or_index_is_an_error(trail: Trail, run: RunHeader
     rows = TrailRows(trail.reader(), run, Payloads(trail.reader(), run))
     with pytest.raises(TrailError, match="1 of 2 rows are missing"):
         list(rows.fetch([3, 4]))
+    with pytest.raises(TrailError, match="1 of 2 rows are missing"):
+        rows.waiting_at(2, [3, 4])
     forge(trail, "DELETE FROM rows WHERE row_index = 1")
     with pytest.raises(TrailError, match="row 1 has states, but no record"):
         list(rows.fetch([0, 1, 2]))

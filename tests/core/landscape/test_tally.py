@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.core.landscape.conftest import Trail
 
 from elspeth.contracts import Outcome
+from elspeth.core.landscape.buffers import OutcomeKind
 from elspeth.core.landscape.tally import recount_outcomes, row_equation
+
+NODES = st.sampled_from([None, 1])
+OUTCOMES = st.sampled_from([Outcome.COMPLETED, Outcome.FAILED]).map(int)
+KINDS = st.tuples(OUTCOMES, NODES, NODES, st.sampled_from([None, "", "schema", "SCHEMA"]))
+"""So few that a run has some that differ in one thing only."""
+
+TOO_MANY: list[OutcomeKind] = [(0, None, None, str(number)) for number in range(9)]
+"""Kinds that no run has, and more of them than are counted in one pass."""
 
 
 def count(outcome: str, rows: int, *, sink: str | None = None, reason: str | None = None) -> dict[str, Any]:
@@ -64,3 +79,23 @@ def test_outcomes_counted_by_kind_are_those_that_the_run_has(trail: Trail, reaso
         trail.reader(), run.run_no, [(failed, 1, None, "r0")]
     )
     assert (3 + reasons, {}) == recount_outcomes(trail.reader(), run.run_no, ())
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(KINDS, min_size=6, max_size=16, unique=True), st.data())
+def test_a_few_kinds_are_counted_as_their_groups_are(known: list[OutcomeKind], data: st.DataObject) -> None:
+    ended = data.draw(st.lists(st.sampled_from(known), max_size=30))
+    kinds = data.draw(st.lists(st.sampled_from(known), max_size=8, unique=True))
+    with TemporaryDirectory() as folder, closing(Trail(Path(folder) / "audit.db")) as trail:
+        run = trail.new_run()
+        recorder = trail.recorder(run)
+        for row, (outcome, step_no, sink_no, reason) in enumerate(ended):
+            recorder.add_outcomes(
+                [row], outcome=Outcome(outcome), step_no=step_no, sink_no=sink_no, sink_lines=[row + 1], reason=reason
+            )
+        recorder.journal.commit_durably()
+        grouped = recount_outcomes(trail.reader(), run.run_no, TOO_MANY)
+        few = recount_outcomes(trail.reader(), run.run_no, kinds)
+
+    assert (len(ended), Counter(ended)) == grouped
+    assert (len(ended), {kind: grouped[1].get(kind, 0) for kind in kinds}) == few
