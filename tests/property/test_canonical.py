@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json.encoder
 from datetime import timedelta, timezone
 from typing import Any
 
-from hypothesis import given
+import pytest
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from elspeth.contracts import Fields, FieldType
+from elspeth.core import canonical
 from elspeth.core.canonical import NotEncodableError, RowCodec, compact_json, decode_json
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
@@ -56,6 +59,26 @@ def test_a_row_without_bytes_keeps_none_of_its_neighbours_from_having_theirs(row
             alone = str(fault)
         assert alone == (str(data) if isinstance(data, NotEncodableError) else data)
         assert isinstance(data, NotEncodableError) or repr(codec.decode(data)) == repr(row)
+
+
+def written(value: object) -> list[str]:
+    """A value alone and as a row's field, or why it has no bytes."""
+    try:
+        text = compact_json(value)
+    except NotEncodableError as fault:
+        text = str(fault)
+    return [text, *map(str, RowCodec(Fields(is_open=True)).encode_each([{"a": value}]))]
+
+
+@given(st.recursive(ODD, lambda v: st.lists(v, max_size=4) | st.dictionaries(st.text() | st.integers(), v, max_size=4)))
+@example([float("nan")])
+def test_the_public_encoder_writes_and_refuses_as_the_c_encoder_does(value: object) -> None:
+    expected = written(value)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json.encoder, "c_make_encoder", None)
+        patch.setattr(canonical, "_chunks", canonical._compact_encoder())
+        assert expected == written(value)
 
 
 @given(VALUES)
