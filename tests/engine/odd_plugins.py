@@ -168,7 +168,23 @@ class ToDate(Odd):
         return TransformResult.success({**row, "due": date.fromisoformat(row["due"])})
 
 
+class Undeclare(Odd):
+    """Keeps to the letter of what it vouches for: it moves values, and says less of their types."""
+
+    moves_values = True
+
+    def output_fields(self, fields: Fields) -> Fields:
+        return Fields(is_open=True)
+
+    def process(self, row: Row, ctx: Context) -> TransformResult:
+        return TransformResult.success(row)
+
+    def process_bulk(self, rows: Sequence[Row]) -> Sequence[Row] | None:
+        return rows
+
+
 TRANSFORMS = {
+    "undeclare": "Undeclare",
     "to_date": "ToDate",
     "count": "Count",
     "lose_one": "LoseOne",

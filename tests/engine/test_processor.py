@@ -147,6 +147,18 @@ def test_a_value_of_another_type_with_the_same_bytes_comes_back_from_the_trail_a
 
 
 @pytest.mark.usefixtures("odd_plugins")
+def test_a_date_that_is_moved_and_no_longer_declared_has_no_bytes(bench: Project) -> None:
+    bench.rows([{"due": "2024-02-29"}])
+    bench.pipeline(
+        "- {name: pick, plugin: undeclare, on_error: failed}", source="schema: {due: date}", sinks=["done", "failed"]
+    )
+
+    bench.run()
+
+    assert [(0, "failed", "pick", "failed", 1, "not_encodable")] == bench.outcomes()
+
+
+@pytest.mark.usefixtures("odd_plugins")
 def test_a_bulk_transform_that_loses_a_row_ends_the_run(bench: Project) -> None:
     bench.rows([{"n": n} for n in range(3)])
     bench.pipeline("- {name: lose, plugin: lose_one}", source="schema: {n: int}")

@@ -31,6 +31,7 @@ from elspeth.contracts import (
     SourceBatch,
     TokenEstimate,
     UsageError,
+    makes_plain_values,
 )
 from elspeth.core.calls import NetworkGuard, Redactor
 from elspeth.core.clock import SystemClock
@@ -122,6 +123,7 @@ def forecast(
     with _scratch_trail(plan.name) as (reader, recorder), NetworkGuard() as guard:
         admission = Admission(
             codec=plan.codecs[SOURCE_NODE],
+            are_plain=makes_plain_values(plan.source),
             key_field=plan.key_field,
             on_invalid=plan.on_invalid,
             redactor=redactor,

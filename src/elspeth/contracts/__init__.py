@@ -74,6 +74,7 @@ from elspeth.contracts.plugins import (
     Transform,
     WrittenBatch,
     bulk_of,
+    makes_plain_values,
     moves_values,
 )
 from elspeth.contracts.results import TransformResult
@@ -163,5 +164,6 @@ __all__ = [
     "bulk_of",
     "dollars",
     "iso_time",
+    "makes_plain_values",
     "moves_values",
 ]

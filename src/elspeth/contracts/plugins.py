@@ -31,6 +31,7 @@ __all__ = [
     "Transform",
     "WrittenBatch",
     "bulk_of",
+    "makes_plain_values",
     "moves_values",
 ]
 
@@ -58,9 +59,6 @@ class SourceBatch:
     """Some consecutive records of a source, by column: ``indexes[i]``, ``lines[i]``, ``rows[i]`` belong together.
 
     Rejected records have their index in ``rejected`` only. ``end`` is the position after the last of them.
-
-    ``is_plain`` vouches that names are text, numbers finite and types exactly those of JSON or of the declared
-    fields, which is looked at otherwise: a tuple, NaN or a subclass would be recorded as something else.
     """
 
     indexes: list[int]
@@ -68,12 +66,16 @@ class SourceBatch:
     rows: list[Row]
     rejected: list[RejectedRow]
     end: SourcePosition
-    is_plain: bool = False
 
 
 @runtime_checkable
 class Source(Protocol):
-    """Where rows come from. The same source and position give the same rows again."""
+    """Where rows come from. The same source and position give the same rows again.
+
+    With a class variable ``makes_plain_values = True`` it vouches that names are text, numbers finite and types
+    exactly those of JSON or of the declared fields. Otherwise each value is looked at, for a tuple, NaN or a subclass
+    would be recorded as something else.
+    """
 
     def fields(self) -> Fields:
         """The fields that its rows will have. May read the head of the source; raises `SourceError`."""
@@ -134,6 +136,11 @@ def moves_values(transform: BulkTransform) -> bool:
     A class that makes rows otherwise does not inherit what another vouches for.
     """
     return bool(vars(_definer(transform, "process_bulk")).get("moves_values", False))
+
+
+def makes_plain_values(source: Source) -> bool:
+    """Whether a source vouches for its values: the class that defines its `read` must say so."""
+    return bool(vars(_definer(source, "read")).get("makes_plain_values", False))
 
 
 def _definer(instance: object, *names: str) -> type:

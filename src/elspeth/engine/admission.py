@@ -37,13 +37,15 @@ class Admitted:
 class Admission:
     """Turns source batches into rows of the run.
 
-    Keys are checked against the trail; those that are not durable yet are kept here, for at most two commits.
+    With ``are_plain`` the source vouches for its values. Keys are checked against the trail; those that are not
+    durable yet are kept here, for at most two commits.
     """
 
     def __init__(
         self,
         *,
         codec: RowCodec,
+        are_plain: bool,
         key_field: str | None,
         on_invalid: int | None,
         redactor: Redactor,
@@ -51,6 +53,7 @@ class Admission:
         reader: LandscapeReader,
     ) -> None:
         self._codec = codec
+        self._are_plain = are_plain
         self._key_field = key_field
         self._on_invalid = on_invalid
         self._redactor = redactor
@@ -62,7 +65,7 @@ class Admission:
     def admit(self, batch: SourceBatch) -> Admitted:
         """Makes rows; records nothing yet."""
         rejected = [self._without_secret(one) if self._redactor.is_in(one.raw) else one for one in batch.rejected]
-        encoded = self._codec.encode_each(batch.rows, are_plain=batch.is_plain)
+        encoded = self._codec.encode_each(batch.rows, are_plain=self._are_plain)
         keys = self._keys(batch.rows, encoded)
         faults = self._faults(batch.rows, encoded, keys)
         columns: list[Sequence[Any]] = [batch.indexes, batch.lines, batch.rows, encoded, keys]

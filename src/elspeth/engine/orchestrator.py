@@ -30,6 +30,7 @@ from elspeth.contracts import (
     SourceBatch,
     SourcePosition,
     StoppedError,
+    makes_plain_values,
 )
 from elspeth.core.calls import NetworkGuard, Redactor
 from elspeth.core.landscape import LandscapeReader, LandscapeRecorder, RunHeader
@@ -132,6 +133,7 @@ class Orchestrator:
         self._restore_frontier(reader)
         self._admission = Admission(
             codec=plan.codecs[SOURCE_NODE],
+            are_plain=makes_plain_values(plan.source),
             key_field=plan.key_field,
             on_invalid=plan.on_invalid,
             redactor=redactor,

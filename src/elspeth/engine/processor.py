@@ -15,6 +15,7 @@ from operator import ne
 from typing import Any, NamedTuple, Protocol, TypeGuard, TypeVar
 
 from elspeth.contracts import (
+    BulkTransform,
     Clock,
     Context,
     NodeStep,
@@ -143,7 +144,7 @@ class Processor:
         self._find = find
         self._contexts = {step.number: context_of(step) for step in plan.steps.values()}
         self._bulk = {step.number: bulk_of(step.transform) for step in plan.steps.values()}
-        self._moving = {number for number, bulk in self._bulk.items() if bulk is not None and moves_values(bulk)}
+        self._moving = _moving(plan, self._bulk)
         self._screen = screen
         self._guard = guard
         self._clock = clock
@@ -412,6 +413,17 @@ def _only(step: Step, index: int, result: TransformResult) -> Result:
     if len(result.rows) != 1:
         raise RunError(f"step {step.name!r} made {len(result.rows)} rows of row {index}", hint=_ONE_OF_ONE)
     return result.rows[0]
+
+
+def _moving(plan: Plan, bulk: Mapping[int, BulkTransform | None]) -> frozenset[int]:
+    """The steps whose values need not be looked at again.
+
+    None where a field may be a date or a decimal: a step that moves one and no longer declares it makes a row that
+    has no bytes.
+    """
+    if any(codec.converts for codec in plan.codecs.values()):
+        return frozenset()
+    return frozenset(number for number, one in bulk.items() if one is not None and moves_values(one))
 
 
 def _are_sound(values: Sequence[_Value | RowError]) -> TypeGuard[Sequence[_Value]]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elspeth.contracts import Fields, FieldType, RowError
+from elspeth.contracts import Fields, FieldType, RowError, SourceBatch, SourcePosition, makes_plain_values
 from elspeth.core.canonical import RowCodec
 from elspeth.core.config.models import FieldSpec
 from elspeth.core.config.options import OptionsContext, parse_options
 from elspeth.plugins.sources.coercion import TextCoercion
+from elspeth.plugins.sources.csv import CsvSource
 from elspeth.plugins.sources.jsonl import JsonlSource, JsonlSourceOptions
 
 SCHEMA = {
@@ -28,6 +31,24 @@ JSONS = ("[1]", '{"a":[NaN]}', '{"a":null}', "[1e999]", "null", '"x"', '"\\ud800
 TEXTS = ("", "true", "2024-01-02", "2024-01-02T03:04:05+01:00")
 SAID = st.sampled_from([*TEXTS, *NUMBERS, *JSONS])
 VALUES = st.sampled_from([*NUMBERS, *JSONS, *map(json.dumps, (*TEXTS, *NUMBERS))])
+
+
+class Changed(JsonlSource):
+    def read(self, start: SourcePosition | None, *, size: int) -> Iterator[SourceBatch]:
+        yield from super().read(start, size=size)
+
+
+class Named(JsonlSource):
+    pass
+
+
+@pytest.mark.parametrize(("kind", "vouches"), [(JsonlSource, True), (CsvSource, True), (Named, True), (Changed, False)])
+def test_who_reads_otherwise_does_not_inherit_what_another_vouches_for(
+    kind: type[CsvSource | JsonlSource], vouches: bool
+) -> None:
+    options = parse_options(kind.options_model, {"path": "x"}, OptionsContext(folder=Path()))
+
+    assert vouches == makes_plain_values(kind(options, schema=None))
 
 
 def assert_plain(row: dict[str, Any]) -> None:
@@ -56,6 +77,5 @@ def test_rows_from_json(said: list[tuple[str, str]]) -> None:
             options = parse_options(JsonlSourceOptions, {"path": "x.jsonl"}, OptionsContext(folder=Path(folder)))
             schema = {name: SCHEMA[name]} if name in SCHEMA else None
             for batch in JsonlSource(options, schema=schema).read(None, size=2):
-                assert batch.is_plain
                 for row in batch.rows:
                     assert_plain(row)

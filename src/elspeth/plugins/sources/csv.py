@@ -116,6 +116,7 @@ class CsvSource:
     """Rows from a file of delimited text."""
 
     options_model = CsvSourceOptions
+    makes_plain_values = True
 
     def __init__(self, options: CsvSourceOptions, *, schema: Mapping[str, FieldSpec] | None) -> None:
         self.options = options

@@ -39,6 +39,7 @@ class JsonlSource:
     """Rows from a file with one JSON object a line."""
 
     options_model = JsonlSourceOptions
+    makes_plain_values = True
 
     def __init__(self, options: JsonlSourceOptions, *, schema: Mapping[str, FieldSpec] | None) -> None:
         self.options = options

@@ -241,14 +241,13 @@ class Page:
             self.accept((outcome,), (line,))
 
     def batch(self, cursor: Cursor) -> SourceBatch:
-        """The finished batch; its values come from the JSON decoder and the converters, which make only plain ones."""
+        """The finished batch."""
         return SourceBatch(
             indexes=self.indexes,
             lines=self.lines,
             rows=self.rows,
             rejected=self.rejected,
             end=SourcePosition(next_row=self.next_row, cursor=cursor.as_json()),
-            is_plain=True,
         )
 
 
