@@ -59,6 +59,12 @@ def test_the_bytes_of_a_row_never_hold_a_newline() -> None:
     assert b"\n" not in OPEN.encode({"a\n": "\r\n\x0b\x1c\x85\u2028\u2029"})
 
 
+@pytest.mark.parametrize("value", [10**4300 - 1, -(10**4300 - 1)])
+def test_the_longest_numbers_come_back(value: int) -> None:
+    """A decoder may count the sign as a digit."""
+    assert {"a": value} == OPEN.decode(OPEN.encode({"a": value}))
+
+
 def test_dates_and_decimals_come_back_by_the_declared_types() -> None:
     zone = timezone(timedelta(hours=5, minutes=30))
     row = {

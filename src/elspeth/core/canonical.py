@@ -157,7 +157,7 @@ class RowCodec:
         try:
             row: Row = _decode_row(data)
         except (ValueError, RecursionError):
-            raise ValueError("these bytes are not a row") from None
+            row = _decoded_otherwise(data)
         if data[-1:] != b"}" or data[:1] != b"{":
             raise ValueError("these bytes are not a row")
         for name, restore in self._restore:
@@ -165,6 +165,11 @@ class RowCodec:
             if value is not None:
                 row[name] = _restored(name, value, restore)
         return row
+
+    @property
+    def converts(self) -> bool:
+        """Whether some field has another type in a row than in the row's bytes."""
+        return bool(self._texts)
 
     def reads_like(self, other: RowCodec) -> bool:
         """Whether any bytes are the same row to both."""
@@ -186,6 +191,15 @@ class RowCodec:
                 except ValueError as fault:
                     raise NotEncodableError(str(fault), field=name) from None
         return plain
+
+
+def _decoded_otherwise(data: bytes) -> Row:
+    """What the usual decoder refused, though `RowCodec` wrote it: it counts the sign of a number as a digit."""
+    try:
+        row: Row = decode_json(data)
+    except ValueError:
+        raise ValueError("these bytes are not a row") from None
+    return row
 
 
 def _date_text(value: object) -> str:
@@ -300,7 +314,8 @@ def _reason(fault: Exception) -> str:
         return "holds half a surrogate pair, which is no text"
     if isinstance(fault, RecursionError):
         return "is nested too deeply"
-    return f"holds a value that JSON does not have ({fault})"
+    what, *_ = str(fault).split(":")  # some encoders add the value
+    return f"holds a value that JSON does not have ({what})"
 
 
 def _fault_in(value: object) -> str | None:
