@@ -315,3 +315,16 @@ def test_what_is_gathered_by_column_is_not_added_one_by_one(trail: Trail) -> Non
 
     with pytest.raises(RuntimeError, match="records of rows are gathered by column"):
         recorder.journal.add("rows", row_index=0, line=1, data_hash=bytes(32))
+
+
+def test_a_payload_file_that_is_gone_while_the_run_goes_on_is_noticed_by_the_next_commit(trail: Trail) -> None:
+    run = trail.new_run()
+    recorder = trail.recorder(run)
+    recorder.add_row_bytes([b"{}"], first_row=0, last_row=0)
+    recorder.journal.commit_durably()
+    (run.payload_folder / "rows.zst").unlink()
+
+    recorder.add_row_bytes([b"{}"], first_row=1, last_row=1)
+
+    with pytest.raises(RunError, match=r"rows\.zst was moved or removed"):
+        recorder.journal.commit_durably()

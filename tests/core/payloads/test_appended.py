@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.core.payloads.conftest import at_once
 
-from elspeth.contracts import TrailError
+from elspeth.contracts import RunError, TrailError
 from elspeth.core.payloads import AppendedFile, Extent, PartFile
 
 
@@ -71,6 +71,21 @@ def test_a_file_shorter_than_recorded_is_an_error_of_the_trail(tmp_path: Path) -
 def test_a_missing_file_of_which_bytes_are_recorded_is_an_error_of_the_trail(tmp_path: Path) -> None:
     with pytest.raises(TrailError, match="0 of 4 bytes"):
         AppendedFile(tmp_path / "file", size=4).append(b"x")
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_file_that_is_moved_away_while_it_is_written_is_an_error_of_the_run(tmp_path: Path, replace: bool) -> None:
+    file = AppendedFile(tmp_path / "f")
+    file.require_in_place()
+    file.append(b"one")
+    file.require_in_place()
+    (tmp_path / "f").rename(tmp_path / "g")
+    if replace:
+        (tmp_path / "f").write_bytes(b"one")
+
+    with pytest.raises(RunError, match="f was moved or removed while the run was going on"):
+        file.require_in_place()
+    file.close()
 
 
 def test_a_part_file_knows_its_size_before_it_is_written(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from msgspec import Struct
 
-from elspeth.contracts import TrailError
+from elspeth.contracts import RunError, TrailError
 
 __all__ = ["PUT_BACK", "AppendedFile", "Extent", "PartFile", "sync_folder"]
 
@@ -62,6 +62,18 @@ class AppendedFile:
         self._extent_start = self._size
         self._digest = hashlib.sha256()
         return extent
+
+    def require_in_place(self) -> None:
+        """Raises `RunError` when the open file is no longer where it was opened: what is written to it is lost."""
+        if self._file is None:
+            return
+        with suppress(FileNotFoundError):
+            if os.path.samestat(self._path.stat(), os.fstat(self._file.fileno())):
+                return
+        raise RunError(
+            f"the payload file {self._path} was moved or removed while the run was going on",
+            hint="Put it back in its place, then resume the run.",
+        )
 
     @property
     def is_open(self) -> bool:

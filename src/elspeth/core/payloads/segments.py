@@ -127,6 +127,7 @@ class SegmentWriter:
     def sync(self) -> tuple[list[Frame], Extent | None]:
         """Trail's thread: makes all stored frames durable and tells what was appended since the last time."""
         frames, self._frames = self._frames, []
+        self._file.require_in_place()
         return frames, self._file.sync()
 
     @property
