@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 
 import pytest
@@ -55,3 +56,19 @@ def test_an_open_trail_explains_what_became_of_a_run_meanwhile(bench: Project, m
 
     assert ([], {"text": "a"}) == (before["purged"], before["row"]["data"])
     assert ("90 days", None) == (after["row"]["purged"]["why"], after["row"]["data"])
+
+
+def test_threads_may_share_an_open_trail_and_each_answer_is_of_one_moment(
+    bench: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(bench.folder)
+    bench.rows([{"n": n} for n in range(40)])
+    bench.pipeline("- {name: keep, plugin: passthrough}", source="schema: {n: int}")
+    run = elspeth.run("pipeline.yaml", environ=bench.environ)
+    moments: list[str] = []
+    with elspeth.open(bench.database) as trail, ThreadPoolExecutor(4) as threads:
+        trail._reader.connection.set_trace_callback(moments.append)
+        found = list(threads.map(lambda row: trail.explain(run, row=row).to_dict(), range(40)))
+
+    assert [{"n": n} for n in range(40)] == [one["row"]["data"] for one in found]
+    assert ["BEGIN", "COMMIT"] * 40 == [said for said in moments if said in {"BEGIN", "COMMIT"}]

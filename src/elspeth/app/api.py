@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -65,6 +66,7 @@ class Trail:
     def __init__(self, database: Path) -> None:
         self._reader = LandscapeReader(database)
         self._known: tuple[str, int, Lineage] | None = None
+        self._one_explains = threading.Lock()
 
     def __enter__(self) -> Trail:
         return self
@@ -93,8 +95,9 @@ class Trail:
         return reports.calls(self._reader, self._reader.run(_id_of(run)), status=status)
 
     def explain(self, run: Run | str, *, row: int | None = None, key: str | None = None) -> Explanation:
-        """One row from source to sink."""
-        return explained_by(self._lineage(_id_of(run)), row=row, key=key)
+        """One row from source to sink, as the trail was at one moment, whatever a live run adds meanwhile."""
+        with self._one_explains, self._reader.snapshot():
+            return explained_by(self._lineage(_id_of(run)), row=row, key=key)
 
     def payload(self, sha256: str) -> bytes:
         """The recorded bytes with that SHA-256 (64 hexadecimal digits)."""
