@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+from itertools import accumulate
 from typing import Any
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elspeth.contracts import Fields
+from elspeth.contracts import Fields, SinkError
 from elspeth.core.config.options import OptionsContext, parse_options
 from elspeth.plugins.sinks.csv import CsvSink, CsvSinkOptions
-from elspeth.plugins.sinks.delimited import cell_text
+from elspeth.plugins.sinks.delimited import cell_text, without_formulas
 
 TEXTS = st.text(alphabet=st.sampled_from("a é\",;\t\r\n'=-|") | st.characters(codec="utf-8"), max_size=6)
 VALUES = (
@@ -26,6 +28,9 @@ VALUES = (
     | st.datetimes()
     | st.lists(TEXTS, max_size=2)
 )
+CELLS = st.sampled_from(["", "x", "=1", '",', "\r\n", None, True, -1, 0.5, ["\n"]])
+LOOSE_ROWS = st.lists(st.dictionaries(st.sampled_from("abcd"), CELLS), max_size=5)
+FORMULAS = st.lists(st.fixed_dictionaries(dict.fromkeys("abc", st.sampled_from(["=1", "-1", "-x"]))), max_size=3)
 
 
 def written_by_csv(records: list[list[Any]], delimiter: str) -> list[bytes]:
@@ -36,6 +41,11 @@ def written_by_csv(records: list[list[Any]], delimiter: str) -> list[bytes]:
         csv.writer(buffer, delimiter=delimiter, lineterminator="\r\n").writerow(map(cell_text, record))
         done.append(buffer.getvalue().removesuffix("\r\n").encode() + b"\n")
     return done
+
+
+def line_numbers(records: list[bytes]) -> list[int]:
+    """The line at which each record begins, and the one after the last."""
+    return list(accumulate((record.count(b"\n") for record in records), initial=1))
 
 
 @given(
@@ -59,10 +69,36 @@ def test_the_bytes_are_those_of_the_standard_writer(table: tuple[list[str], list
     expected = written_by_csv([names, *records], delimiter)
     assert [header.data, written.data] == [expected[0], b"".join(expected[1:])]
 
-    lines = [1]
-    for record in expected:
-        lines.append(lines[-1] + record.count(b"\n"))
-    assert [*header.lines, *written.lines][1:] == lines[1:]
+    assert [*header.lines, *written.lines][1:] == line_numbers(expected)[1:]
+
+
+@settings(max_examples=400)
+@given(
+    st.permutations("abc").flatmap(lambda names: st.integers(1, 3).map(lambda width: names[:width])),
+    LOOSE_ROWS | FORMULAS,
+    st.booleans(),
+    st.sampled_from(["keep", "escape"]),
+)
+def test_rows_need_not_have_the_fields_of_the_columns(
+    names: list[str], rows: list[dict[str, Any]], is_listed: bool, formulas: str
+) -> None:
+    """A missing field is an empty cell; a surplus one is left out where the columns are listed, else refused."""
+    said = {"path": "x", "formulas": formulas} | ({"fields": names} if is_listed else {})
+    sink = CsvSink(parse_options(CsvSinkOptions, said, OptionsContext()))
+    sink.header(Fields(dict.fromkeys(names), is_open=is_listed))
+    if not is_listed and set().union(*rows) - set(names):
+        with pytest.raises(SinkError):
+            sink.encode(rows, first_line=1)
+        return
+
+    records = [[row.get(name) for name in names] for row in rows]
+    if formulas == "escape":
+        records = [[without_formulas(v) if isinstance(v, str) else v for v in record] for record in records]
+    expected = written_by_csv(records, ",")
+    written = sink.encode(rows, first_line=1)
+
+    assert b"".join(expected) == written.data
+    assert line_numbers(expected) == list(written.lines)
 
 
 @given(st.lists(st.lists(TEXTS, min_size=2, max_size=2), max_size=6))

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from elspeth.contracts import Context, Fields, Row, TransformResult, bulk_of, moves_values
@@ -19,6 +23,14 @@ def test_rows_and_fields_pass_as_they_are() -> None:
 
     assert transform.process(row, FakeContext()).rows == ({"a": 1},)
     assert transform.output_fields(fields) == fields
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("abc"), st.integers() | st.lists(st.none())), min_size=1))
+def test_many_rows_at_once_become_what_they_become_one_by_one(rows: list[dict[str, Any]]) -> None:
+    transform = PassthroughTransform(PassthroughOptions())
+    single = [transform.process(deepcopy(row), FakeContext()) for row in rows]
+
+    assert [repr(result.rows) for result in single] == [repr((row,)) for row in transform.process_bulk(rows) or ()]
 
 
 def test_it_has_no_options() -> None:
