@@ -7,27 +7,34 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elspeth.contracts import FieldType, RowError
 from elspeth.core.config.models import FieldSpec
 from elspeth.plugins.sources.coercion import MISFITS, ObjectCoercion, TextCoercion
 
-TEXTS = {
-    FieldType.INT: ("1", " -7 ", "+0", "1_0", "x"),
-    FieldType.FLOAT: ("1.5", "-0.0", " 2e3 ", "1e999", "-1e999", "nan"),
+SOUND = {
+    FieldType.INT: ("1", " -7 ", "+0"),
+    FieldType.FLOAT: ("1.5", "-0.0", " 2e3 ", "1e308"),
     FieldType.STR: ("x", " ", "é"),
-    FieldType.BOOL: ("true", " NO ", "1", "2"),
-    FieldType.DATE: ("2024-02-29", " 2023-01-01", "2023-02-29"),
-    FieldType.DATETIME: ("2024-02-29T12:00:00+02:00", "2024-02-29", "noon"),
-    FieldType.DECIMAL: ("1.50", "-1E+3", "inf", "1_0"),
-    FieldType.JSON: ("[1]", "null", '{"a":NaN}', '"x"'),
+    FieldType.BOOL: ("true", " NO ", "1"),
+    FieldType.DATE: ("2024-02-29", " 2023-01-01"),
+    FieldType.DATETIME: ("2024-02-29T12:00:00+02:00", "2024-02-29"),
+    FieldType.DECIMAL: ("1.50", "-1E+3"),
+    FieldType.JSON: ("[1]", '{"a":null}', '"x"'),
 }
+ODD = ("", "x", "1_0", "1e999", "-1e999", "nan", "inf", "null", "2", "noon", "2023-02-29", "[NaN]")
 VALUES = (1, True, 1.5, -0.0, None, "", "x", "1.50", "2024-02-29", "2024-02-29T12:00:00Z", [1], {"a": None})
-SPECS = st.builds(
-    lambda kind, is_nullable: FieldSpec(type=kind, is_nullable=is_nullable), st.sampled_from(FieldType), st.booleans()
-)
+KINDS = st.sampled_from(FieldType)
+SPECS = st.builds(lambda kind, is_nullable: FieldSpec(type=kind, is_nullable=is_nullable), KINDS, st.booleans())
+
+
+def said_of(spec: FieldSpec) -> st.SearchStrategy[list[str]]:
+    """Sound values with one odd one among them at most: with many of them none would convert by itself."""
+    sound = st.lists(st.sampled_from(SOUND[spec.type]), max_size=4)
+    odd = st.lists(st.sampled_from(ODD), max_size=1)
+    return st.tuples(sound, odd, sound).map(lambda parts: [*parts[0], *parts[1], *parts[2]] or [""])
 
 
 def alone(found: Any) -> Any:
@@ -35,9 +42,8 @@ def alone(found: Any) -> Any:
     return None if isinstance(found, RowError) else repr(found)
 
 
-@given(
-    SPECS.flatmap(lambda spec: st.tuples(st.just(spec), st.lists(st.sampled_from(("", *TEXTS[spec.type])), min_size=1)))
-)
+@settings(max_examples=500)
+@given(SPECS.flatmap(lambda spec: st.tuples(st.just(spec), said_of(spec))))
 def test_text(column: tuple[FieldSpec, list[str]]) -> None:
     spec, said = column
     coercion = TextCoercion(["a"], {"a": spec})
