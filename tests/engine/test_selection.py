@@ -13,6 +13,7 @@ from tests.engine.workbench import HurriedClock, Project, ask
 from elspeth.app.runs import Conditions, start_run
 from elspeth.contracts import RejectedRow, RowError, RunStatus, SourceBatch, SourcePosition
 from elspeth.core.landscape import RunHeader, Sample
+from elspeth.engine import orchestrator
 from elspeth.engine.selection import Selection, draw
 
 
@@ -117,3 +118,17 @@ def test_a_sample_larger_than_the_source_is_the_source(bench: Project) -> None:
     result = start_run(bench.file, state=bench.state, conditions=Conditions(environ={}), sample=(99, 1))
     assert result.status is RunStatus.COMPLETED
     assert len(bench.lines("done")) == 5
+
+
+def test_the_progress_of_a_sample_counts_its_rows(bench: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_ROWS_A_MICRO_BATCH", "_ROWS_A_COMMIT"):
+        monkeypatch.setattr(orchestrator, name, 2)
+    bench.rows([{"id": n} for n in range(100)])
+    bench.pipeline(source="schema: {id: int}")
+    seen: list[tuple[int, int]] = []
+
+    conditions = bench._conditions({"on_progress": lambda now: seen.append((now.rows_read, now.rows_out))})
+    start_run(bench.file, state=bench.state, conditions=conditions, sample=(12, 7))
+
+    assert 1 < len(seen)
+    assert all(read == out <= 12 for read, out in seen)

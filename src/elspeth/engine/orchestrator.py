@@ -433,7 +433,7 @@ class Orchestrator:
             Progress(
                 rows_read=self._row_count,
                 is_source_done=self._is_source_done,
-                rows_out=self._frontier.released,
+                rows_out=self._selection.below(self._frontier.released),
                 batches=phases,
                 waiting_s=waiting_s,
             )
