@@ -94,7 +94,7 @@ def _check_states(reader: LandscapeReader, run: RunHeader, step: Step) -> None:
     """However many passages a token has, it came to a node once at each attempt.
 
     Tokens are many and journeys few, so it is pairs of journeys that are looked at, each with the first token that
-    has both; a journey is a pair with itself.
+    has both; a journey is a pair with itself. In this order, or SQLite looks at every pair of each journey.
     """
     for row, node_no, attempt in reader.query(
         "SELECT pairs.row_index, a.node_no, a.attempt FROM ("
@@ -102,8 +102,8 @@ def _check_states(reader: LandscapeReader, run: RunHeader, step: Step) -> None:
         "q.journey_no AS other_journey_no FROM passages p JOIN passages q USING (run_no, row_index, path) "
         "WHERE p.run_no = ?1 AND (p.commit_no, p.journey_no) <= (q.commit_no, q.journey_no) GROUP BY 2, 3, 4, 5"
         ") AS pairs "
-        "JOIN journeys a ON a.run_no = ?1 AND a.commit_no = pairs.commit_no AND a.journey_no = pairs.journey_no "
-        "JOIN journeys b ON b.run_no = ?1 AND b.commit_no = other_commit_no AND b.journey_no = other_journey_no "
+        "CROSS JOIN journeys a ON a.run_no = ?1 AND a.commit_no = pairs.commit_no AND a.journey_no = pairs.journey_no "
+        "CROSS JOIN journeys b ON b.run_no = ?1 AND b.commit_no = other_commit_no AND b.journey_no = other_journey_no "
         "AND b.node_no = a.node_no AND b.attempt = a.attempt "
         "WHERE (a.commit_no, a.journey_no) < (b.commit_no, b.journey_no) OR a.place < b.place ORDER BY 1, 2, 3",
         run.run_no,
