@@ -398,16 +398,17 @@ def test_an_output_that_is_changed_while_a_run_waits_comes_out_whole(
     check_whole(project, simulator, undisturbed)
 
 
+@pytest.mark.parametrize(("folder", "file"), [(".elspeth", "audit.db"), (".elspeth/payloads", ".zst")])
 def test_a_trail_that_is_moved_away_in_the_middle_of_a_run(
-    project: Project, simulate: Simulate, undisturbed: dict[str, bytes]
+    project: Project, simulate: Simulate, undisturbed: dict[str, bytes], folder: str, file: str
 ) -> None:
     simulator = prepare(project, simulate, latency_s=LONG_LATENCY_S)
     with running(project, simulator) as process:
-        project.path(".elspeth").rename(project.path("moved"))
-        check_told(end_of(process), "audit.db")
+        project.path(folder).rename(project.path("moved"))
+        check_told(end_of(process), file)
     assert not project.path("out/triaged.csv").exists(), "no output without a trail"
-    shutil.rmtree(project.path(".elspeth"), ignore_errors=True)
-    project.path("moved").rename(project.path(".elspeth"))
+    shutil.rmtree(project.path(folder), ignore_errors=True)
+    project.path("moved").rename(project.path(folder))
     check_resumed(project, simulator, undisturbed)
 
 
