@@ -314,7 +314,7 @@ def _reason(fault: Exception) -> str:
         return "holds half a surrogate pair, which is no text"
     if isinstance(fault, RecursionError):
         return "is nested too deeply"
-    what, *_ = str(fault).split(":")  # some encoders add the value
+    what = str(fault).partition(":")[0]  # some encoders add the value
     return f"holds a value that JSON does not have ({what})"
 
 

@@ -83,8 +83,9 @@ def _costs(one: Round, sizes: tuple[int, ...]) -> list[float]:
 
 
 def _cpu_s(usages: list[Usage]) -> float:
-    """At the machine's mean speed, which is the one that a long process has: half as fast half of the time, it takes
-    4/3 as long and not 3/2.
+    """At the machine's mean speed, as a long process has it.
+
+    Half as fast for half of the time, it takes 4/3 as long and not 3/2.
     """
     return statistics.harmonic_mean([one.cpu_s for one in usages])
 

@@ -125,7 +125,10 @@ class SegmentWriter:
         self._hand_over()
 
     def sync(self) -> tuple[list[Frame], Extent | None]:
-        """Trail's thread: makes all stored frames durable and tells what was appended since the last time."""
+        """Trail's thread: makes all stored frames durable and tells what was appended since the last time.
+
+        Raises `RunError` when the file is no longer in its place.
+        """
         frames, self._frames = self._frames, []
         self._file.require_in_place()
         return frames, self._file.sync()
