@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import filecmp
 import shutil
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tests.bench.tickets import SOURCE
-from tests.bench.usage import Usage, expect
-from tests.bench.workshop import Workshop
+from tests.bench.usage import Process, Usage, expect, used_by
+from tests.bench.workshop import Workshop, rival
 
-__all__ = ["NAIVE", "OUTPUTS", "PLAIN", "RUN", "audit", "audited", "compare", "naive", "plain", "write_pipeline"]
+__all__ = [
+    "NAIVE",
+    "OUTPUTS",
+    "PLAIN",
+    "RUN",
+    "audit",
+    "audited",
+    "compare",
+    "naive",
+    "plain",
+    "plain_in_turn",
+    "write_pipeline",
+]
 
 RUN, PLAIN, NAIVE = "audit: elspeth run", "audit: plain script", "audit: naive recorder"
 OUTPUTS = ("urgent.csv", "normal.csv")
+TURN_S, PLAIN_TURN_S = 2.0, 1.3
+"""Both have about as much to do in their turns, so that they end together."""
+
 PIPELINE = (
     f"name: audit\n{SOURCE}"
     + """\
@@ -55,8 +71,13 @@ def write_pipeline(workshop: Workshop, rows: int, folder: Path) -> None:
 
 def plain(workshop: Workshop, rows: int) -> Usage:
     """The plain script once more."""
-    folder = workshop.prepared(f"plain-{rows}", lambda _: None)
-    return workshop.rival(PLAIN, rows, folder, "plain.py", workshop.source(rows), *OUTPUTS)
+    return workshop.measure(PLAIN, rows, _plain(workshop, rows), folder=_plain_folder(workshop, rows))
+
+
+def plain_in_turn(workshop: Workshop, rows: int) -> AbstractContextManager[Workshop]:
+    """The plain script once more, taking turns with what is measured within the block."""
+    command, folder = _plain(workshop, rows), _plain_folder(workshop, rows)
+    return workshop.taking_turns(PLAIN, rows, command, folder=folder, every_s=TURN_S, for_s=PLAIN_TURN_S)
 
 
 def naive(workshop: Workshop, rows: int, *, journal_mode: str) -> Usage:
@@ -77,7 +98,18 @@ def compare(folder: Path, expected: Path) -> None:
         expect(is_same, f"{folder / name} differs from {expected / name}")
 
 
+def _plain(workshop: Workshop, rows: int) -> list[str | Path]:
+    return rival("plain.py", workshop.source(rows), *OUTPUTS)
+
+
+def _plain_folder(workshop: Workshop, rows: int) -> Path:
+    return workshop.prepared(f"plain-{rows}", lambda _: None)
+
+
 def _plain_outputs(workshop: Workshop, rows: int) -> Path:
-    if not workshop.found(PLAIN, rows):
-        plain(workshop, rows)
-    return workshop.folder / f"plain-{rows}"
+    """What the plain script writes, made once and not measured."""
+
+    def make(folder: Path) -> None:
+        used_by(Process(_plain(workshop, rows), folder=folder, environ=workshop.environ()))
+
+    return workshop.prepared(f"plain-outputs-{rows}", make)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.bench.usage import Breaks, Usage, WrongOutputError, used_by
+from tests.bench.usage import Breaks, Process, Usage, WrongOutputError, used_by
 
 WRITER = """
 import pathlib, time
@@ -21,11 +21,12 @@ while not end.exists():
 """
 
 
+def _process(folder: Path, *command: str) -> Process:
+    return Process(command, folder=folder, environ={"PATH": os.environ["PATH"]})
+
+
 def _measured(folder: Path, work: Callable[[], object]) -> Usage:
-    environ = {"PATH": os.environ["PATH"]}
-    return used_by(
-        [sys.executable, "-c", WRITER], folder=folder, environ=environ, breaks=Breaks(every_s=0.2, work=work)
-    )
+    return used_by(_process(folder, sys.executable, "-c", WRITER), breaks=Breaks(every_s=0.2, work=work))
 
 
 def _until(holds: Callable[[], bool]) -> None:
@@ -37,7 +38,7 @@ def _until(holds: Callable[[], bool]) -> None:
 
 def test_a_process_that_ends_otherwise_than_it_must_gives_no_figure(tmp_path: Path) -> None:
     with pytest.raises(WrongOutputError, match="ended with 3, not 0: no such thing"):
-        used_by(["sh", "-c", "echo no such thing >&2; exit 3"], folder=tmp_path, environ={"PATH": os.environ["PATH"]})
+        used_by(_process(tmp_path, "sh", "-c", "echo no such thing >&2; exit 3"))
 
 
 def test_a_process_stands_still_in_its_breaks_and_goes_on_after_them(tmp_path: Path) -> None:
@@ -72,6 +73,16 @@ def test_a_process_ends_with_a_break_that_fails(tmp_path: Path) -> None:
 
     with pytest.raises(WrongOutputError, match="found in a break"):
         _measured(tmp_path, work)
+
+    size = (tmp_path / "written").stat().st_size
+    time.sleep(0.05)
+    assert size == (tmp_path / "written").stat().st_size
+
+
+def test_a_process_that_nobody_waits_for_ends_with_its_block(tmp_path: Path) -> None:
+    with _process(tmp_path, sys.executable, "-c", WRITER) as process:
+        while not (tmp_path / "written").exists():
+            assert not process.go_on(0.1)
 
     size = (tmp_path / "written").stat().st_size
     time.sleep(0.05)

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Breaks", "Measurement", "Usage", "WrongOutputError", "expect", "used_by"]
+__all__ = ["Breaks", "Measurement", "Process", "Usage", "WrongOutputError", "expect", "used_by"]
 
 # Starts the command and tells what it used. A process of its own, and a small one: a child's peak counts the memory of
 # whoever started it. What an earlier process left unwritten is written first, so that nobody pays for somebody else.
@@ -69,50 +69,76 @@ class Measurement:
         return asdict(self)
 
 
-def used_by(
-    command: Sequence[str | Path],
-    *,
-    folder: Path,
-    environ: Mapping[str, str],
-    code: int = 0,
-    breaks: Breaks | None = None,
-) -> Usage:
-    """Runs a command in a folder; raises `WrongOutputError` when it ends with another code.
+class Process:
+    """A command under measurement, with a group of processes of its own: all of them go on and stand still together.
 
-    What it says goes to ``stdout`` and ``stderr`` in the folder.
+    It starts when it goes on for the first time, and ends with the block at the latest. What it says goes to
+    ``stdout`` and ``stderr`` in the folder.
     """
-    out, err = folder / "stdout", folder / "stderr"
-    words = [sys.executable, "-c", _MEASURE, str(out), str(err), *map(str, command)]
-    with subprocess.Popen(
-        words, cwd=folder, env=dict(environ), stdout=subprocess.PIPE, process_group=0 if breaks else None
-    ) as process:
-        halted_s = _take(breaks, process) if breaks else 0.0
-        told, _ = process.communicate()
-    found, wall_s, cpu_s, memory_mb = json.loads(told)
-    if found != code:
-        said = err.read_text(errors="replace")[-2000:]
-        raise WrongOutputError(f"{' '.join(map(str, command))} ended with {found}, not {code}: {said}")
-    return Usage(wall_s=wall_s - halted_s, cpu_s=cpu_s, memory_mb=memory_mb, stdout=out)
+
+    def __init__(
+        self, command: Sequence[str | Path], *, folder: Path, environ: Mapping[str, str], code: int = 0
+    ) -> None:
+        self._words = [str(word) for word in command]
+        self._folder = folder
+        self._environ = dict(environ)
+        self._code = code
+        self._process: subprocess.Popen[bytes] | None = None
+        self._still_since: float | None = None
+        self._still_s = 0.0
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        if self._process is not None:
+            with self._process:
+                if self._process.poll() is None:
+                    os.killpg(self._process.pid, signal.SIGKILL)
+
+    def go_on(self, for_s: float | None = None) -> bool:
+        """Returns whether it has ended; if not it stands still again, after so many seconds."""
+        process = self._process = self._process or self._started()
+        if self._still_since is not None:
+            self._still_s += time.perf_counter() - self._still_since
+            self._still_since = None
+            os.killpg(process.pid, signal.SIGCONT)
+        try:
+            process.wait(for_s)
+        except subprocess.TimeoutExpired:
+            self._still_since = time.perf_counter()
+            os.killpg(process.pid, signal.SIGSTOP)
+            return False
+        return True
+
+    def usage(self) -> Usage:
+        """What it used to its end, to which it goes on. Raises `WrongOutputError` when it ended with another code."""
+        self.go_on()
+        assert self._process is not None
+        told, _ = self._process.communicate()
+        code, wall_s, cpu_s, memory_mb = json.loads(told)
+        if code != self._code:
+            said = (self._folder / "stderr").read_text(errors="replace")[-2000:]
+            raise WrongOutputError(f"{' '.join(self._words)} ended with {code}, not {self._code}: {said}")
+        return Usage(wall_s=wall_s - self._still_s, cpu_s=cpu_s, memory_mb=memory_mb, stdout=self._folder / "stdout")
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        said = [str(self._folder / name) for name in ("stdout", "stderr")]
+        return subprocess.Popen(
+            [sys.executable, "-c", _MEASURE, *said, *self._words],
+            cwd=self._folder,
+            env=self._environ,
+            stdout=subprocess.PIPE,
+            process_group=0,
+        )
 
 
-def _take(breaks: Breaks, process: subprocess.Popen[bytes]) -> float:
-    """Until the process has ended; returns the seconds for which it stood still."""
-    halted_s = 0.0
-    try:
-        while True:
-            try:
-                process.wait(breaks.every_s)
-            except subprocess.TimeoutExpired:
-                began = time.perf_counter()
-                os.killpg(process.pid, signal.SIGSTOP)
-                breaks.work()
-                os.killpg(process.pid, signal.SIGCONT)
-                halted_s += time.perf_counter() - began
-            else:
-                return halted_s
-    except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
-        raise
+def used_by(process: Process, *, breaks: Breaks | None = None) -> Usage:
+    """Runs a process to its end, with breaks or without."""
+    with process:
+        while breaks and not process.go_on(breaks.every_s):
+            breaks.work()
+        return process.usage()
 
 
 def expect(holds: bool, words: str) -> None:

@@ -7,14 +7,15 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.bench.figures import Spread
 from tests.bench.tickets import write_tickets
-from tests.bench.usage import Breaks, Measurement, Usage, used_by
+from tests.bench.usage import Breaks, Measurement, Process, Usage, used_by
 
-__all__ = ["ELSPETH", "MANY_ROWS", "RIVALS", "Workshop"]
+__all__ = ["ELSPETH", "MANY_ROWS", "Workshop", "rival"]
 
 ELSPETH = Path(sys.executable).with_name("elspeth")
 RIVALS = Path(__file__).parent / "rivals"
@@ -22,6 +23,11 @@ MANY_ROWS = 100_000
 """Beyond it a process takes so long that fewer repetitions do."""
 
 _TIMES, _TIMES_WITH_MANY = 15, 3
+
+
+def rival(script: str, *arguments: str | Path) -> list[str | Path]:
+    """The command of a script without elspeth, under the same interpreter."""
+    return [sys.executable, RIVALS / script, *arguments]
 
 
 class Workshop:
@@ -61,9 +67,19 @@ class Workshop:
 
     def measure(self, subject: str, rows: int, command: Sequence[str | Path], *, folder: Path, code: int = 0) -> Usage:
         """Runs a command and notes what it used."""
-        usage = used_by(command, folder=folder, environ=self.environ(), code=code, breaks=self._breaks)
+        process = Process(command, folder=folder, environ=self.environ(), code=code)
+        usage = used_by(process, breaks=self._breaks)
         self._note(subject, rows, usage)
         return usage
+
+    @contextmanager
+    def taking_turns(
+        self, subject: str, rows: int, command: Sequence[str | Path], *, folder: Path, every_s: float, for_s: float
+    ) -> Iterator[Workshop]:
+        """Measures a command too, which goes on in the breaks of what is measured within the block."""
+        with Process(command, folder=folder, environ=self.environ()) as process:
+            yield self.with_breaks(Breaks(every_s=every_s, work=lambda: process.go_on(for_s)))
+            self._note(subject, rows, process.usage())
 
     def elspeth(self, subject: str, rows: int, folder: Path, *arguments: str, code: int = 0) -> Usage:
         """The installed command."""
@@ -71,7 +87,7 @@ class Workshop:
 
     def rival(self, subject: str, rows: int, folder: Path, script: str, *arguments: str | Path) -> Usage:
         """A script without elspeth, under the same interpreter."""
-        return self.measure(subject, rows, [sys.executable, RIVALS / script, *arguments], folder=folder)
+        return self.measure(subject, rows, rival(script, *arguments), folder=folder)
 
     def found(self, subject: str, rows: int) -> list[Measurement]:
         """What was measured of a subject so far."""
