@@ -35,6 +35,14 @@ def test_a_run_and_its_trail_from_python(bench: Project, serve: Serve, monkeypat
                 assert sha256(trail.payload(call[name])).hexdigest() == call[name]
 
 
+def _purge_rows(bench: Project, run: elspeth.Run) -> None:
+    wanted = Wanted(runs=(run.id,), classes=(PayloadClass.ROWS,))
+    with LandscapeReader(bench.database) as reader:
+        plan = plan_purge(reader, wanted, now_us=SystemClock().now_us())
+        keeper = Keeper(reader, environ=bench.environ, clock=SystemClock())
+        carry_out(plan, wanted, keeper=lambda: keeper, why="90 days")
+
+
 def test_an_open_trail_explains_what_became_of_a_run_meanwhile(bench: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(bench.folder)
     bench.rows([{"text": "a"}, {"text": "b"}])
@@ -43,19 +51,29 @@ def test_an_open_trail_explains_what_became_of_a_run_meanwhile(bench: Project, m
     with elspeth.open(bench.database) as trail:
         before = trail.explain(run, row=0).to_dict()
         assert {"text": "b"} == trail.explain(run, row=1).to_dict()["row"]["data"]
-        with LandscapeReader(bench.database) as reader:
-            wanted = Wanted(runs=(run.id,), classes=(PayloadClass.ROWS,))
-            plan = plan_purge(reader, wanted, now_us=SystemClock().now_us())
-            carry_out(
-                plan,
-                wanted,
-                keeper=lambda: Keeper(reader, environ=bench.environ, clock=SystemClock()),
-                why="90 days",
-            )
+        _purge_rows(bench, run)
         after = trail.explain(run, row=0).to_dict()
 
     assert ([], {"text": "a"}) == (before["purged"], before["row"]["data"])
     assert ("90 days", None) == (after["row"]["purged"]["why"], after["row"]["data"])
+
+
+def test_rows_may_be_explained_while_they_are_listed_and_purged(
+    bench: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(bench.folder)
+    bench.rows([{"n": n} for n in range(600)])
+    bench.pipeline("- {name: keep, plugin: passthrough}", source="schema: {n: int}")
+    run = elspeth.run("pipeline.yaml", environ=bench.environ)
+    found = []
+    with elspeth.open(bench.database) as trail:
+        for row in trail.rows(run):
+            if len(found) == 300:
+                _purge_rows(bench, run)
+            found.append(trail.explain(run, row=row["row_index"]).to_dict()["row"])
+
+    assert [{"n": n} for n in range(300)] == [row["data"] for row in found[:300]]
+    assert ["90 days"] * 300 == [row["purged"]["why"] for row in found[300:]]
 
 
 def test_threads_may_share_an_open_trail_and_each_answer_is_of_one_moment(
@@ -67,7 +85,7 @@ def test_threads_may_share_an_open_trail_and_each_answer_is_of_one_moment(
     run = elspeth.run("pipeline.yaml", environ=bench.environ)
     moments: list[str] = []
     with elspeth.open(bench.database) as trail, ThreadPoolExecutor(4) as threads:
-        trail._reader.connection.set_trace_callback(moments.append)
+        trail._explaining.connection.set_trace_callback(moments.append)
         found = list(threads.map(lambda row: trail.explain(run, row=row).to_dict(), range(40)))
 
     assert [{"n": n} for n in range(40)] == [one["row"]["data"] for one in found]

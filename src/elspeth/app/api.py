@@ -65,6 +65,8 @@ class Trail:
 
     def __init__(self, database: Path) -> None:
         self._reader = LandscapeReader(database)
+        self._explaining = LandscapeReader(database)
+        """Of its own, since an iterator over rows keeps its connection at the moment when it began."""
         self._known: tuple[str, int, Lineage] | None = None
         self._one_explains = threading.Lock()
 
@@ -76,6 +78,7 @@ class Trail:
 
     def close(self) -> None:
         """Closes the database."""
+        self._explaining.close()
         self._reader.close()
 
     def runs(self) -> Iterator[dict[str, Any]]:
@@ -96,7 +99,7 @@ class Trail:
 
     def explain(self, run: Run | str, *, row: int | None = None, key: str | None = None) -> Explanation:
         """One row from source to sink, as the trail was at one moment, whatever a live run adds meanwhile."""
-        with self._one_explains, self._reader.snapshot():
+        with self._one_explains, self._explaining.snapshot():
             return explained_by(self._lineage(_id_of(run)), row=row, key=key)
 
     def payload(self, sha256: str) -> bytes:
@@ -105,9 +108,9 @@ class Trail:
 
     def _lineage(self, run_id: str) -> Lineage:
         """What explains rows of a run; that of the last run is kept until somebody writes to the database."""
-        ((version,),) = self._reader.query("PRAGMA data_version")
+        ((version,),) = self._explaining.query("PRAGMA data_version")
         if self._known is None or self._known[:2] != (run_id, version):
-            self._known = (run_id, version, Lineage(self._reader, self._reader.run(run_id)))
+            self._known = (run_id, version, Lineage(self._explaining, self._explaining.run(run_id)))
         return self._known[2]
 
     def _view(self, view: str, run: Run | str) -> Iterator[dict[str, Any]]:
