@@ -5,7 +5,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-JOBS ?= 3
+JOBS ?= 4
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 # An editable installation leaves the package uncompiled, and an environment may keep Python from doing it.
@@ -33,7 +33,7 @@ demo: $(RUN_STAMP)  ## the whole story on this machine: simulator, run, explain
 	$(BIN)/elspeth demo
 
 test: check  ## every check, then every test
-	$(BIN)/pytest -n $(JOBS) --maxschedchunk 64
+	$(BIN)/pytest -n $(JOBS) --dist worksteal
 
 crash: $(DEV_STAMP)  ## death at every effect of a run, and what a resume makes of it (docs/reliability.md)
 	ELSPETH_CRASH_POINTS=all $(BIN)/pytest -q -n $(JOBS) tests/crash
