@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
+from typing import Any
 
 import pytest
 from tests.conftest import Serve
@@ -35,6 +36,12 @@ def test_a_run_and_its_trail_from_python(bench: Project, serve: Serve, monkeypat
                 assert sha256(trail.payload(call[name])).hexdigest() == call[name]
 
 
+def _run_of(bench: Project, rows: list[dict[str, Any]], *, schema: str) -> elspeth.Run:
+    bench.rows(rows)
+    bench.pipeline("- {name: keep, plugin: passthrough}", source=f"schema: {schema}")
+    return elspeth.run(bench.folder / "pipeline.yaml", db=str(bench.database), environ=bench.environ)
+
+
 def _purge_rows(bench: Project, run: elspeth.Run) -> None:
     wanted = Wanted(runs=(run.id,), classes=(PayloadClass.ROWS,))
     with LandscapeReader(bench.database) as reader:
@@ -43,11 +50,8 @@ def _purge_rows(bench: Project, run: elspeth.Run) -> None:
         carry_out(plan, wanted, keeper=lambda: keeper, why="90 days")
 
 
-def test_an_open_trail_explains_what_became_of_a_run_meanwhile(bench: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(bench.folder)
-    bench.rows([{"text": "a"}, {"text": "b"}])
-    bench.pipeline("- {name: keep, plugin: passthrough}", source="schema: {text: str}")
-    run = elspeth.run("pipeline.yaml", environ=bench.environ)
+def test_an_open_trail_explains_what_became_of_a_run_meanwhile(bench: Project) -> None:
+    run = _run_of(bench, [{"text": "a"}, {"text": "b"}], schema="{text: str}")
     with elspeth.open(bench.database) as trail:
         before = trail.explain(run, row=0).to_dict()
         assert {"text": "b"} == trail.explain(run, row=1).to_dict()["row"]["data"]
@@ -58,13 +62,8 @@ def test_an_open_trail_explains_what_became_of_a_run_meanwhile(bench: Project, m
     assert ("90 days", None) == (after["row"]["purged"]["why"], after["row"]["data"])
 
 
-def test_rows_may_be_explained_while_they_are_listed_and_purged(
-    bench: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(bench.folder)
-    bench.rows([{"n": n} for n in range(600)])
-    bench.pipeline("- {name: keep, plugin: passthrough}", source="schema: {n: int}")
-    run = elspeth.run("pipeline.yaml", environ=bench.environ)
+def test_rows_may_be_explained_while_they_are_listed_and_purged(bench: Project) -> None:
+    run = _run_of(bench, [{"n": n} for n in range(600)], schema="{n: int}")
     found = []
     with elspeth.open(bench.database) as trail:
         for row in trail.rows(run):
@@ -76,13 +75,8 @@ def test_rows_may_be_explained_while_they_are_listed_and_purged(
     assert ["90 days"] * 300 == [row["purged"]["why"] for row in found[300:]]
 
 
-def test_threads_may_share_an_open_trail_and_each_answer_is_of_one_moment(
-    bench: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(bench.folder)
-    bench.rows([{"n": n} for n in range(40)])
-    bench.pipeline("- {name: keep, plugin: passthrough}", source="schema: {n: int}")
-    run = elspeth.run("pipeline.yaml", environ=bench.environ)
+def test_threads_may_share_an_open_trail_and_each_answer_is_of_one_moment(bench: Project) -> None:
+    run = _run_of(bench, [{"n": n} for n in range(40)], schema="{n: int}")
     moments: list[str] = []
     with elspeth.open(bench.database) as trail, ThreadPoolExecutor(4) as threads:
         trail._explaining.connection.set_trace_callback(moments.append)

@@ -84,8 +84,8 @@ def naive(workshop: Workshop, rows: int, *, journal_mode: str) -> Usage:
     """The naive recorder, whose outputs must be right too."""
     folder = workshop.folder / "naive"
     folder.mkdir()
-    arguments = (workshop.source(rows), *OUTPUTS, "state", journal_mode)
-    usage = workshop.rival(f"{NAIVE}, {journal_mode}", rows, folder, "naive_recorder.py", *arguments)
+    command = rival("naive_recorder.py", workshop.source(rows), *OUTPUTS, "state", journal_mode)
+    usage = workshop.measure(f"{NAIVE}, {journal_mode}", rows, command, folder=folder)
     compare(folder, _plain_outputs(workshop, rows))
     shutil.rmtree(folder)
     return usage

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.bench.tickets import SOURCE
 from tests.bench.usage import Usage, expect
-from tests.bench.workshop import Workshop
+from tests.bench.workshop import Workshop, rival
 
 __all__ = ["PLAIN", "RUN", "batch", "batched", "plain", "simulator"]
 
@@ -97,8 +97,8 @@ def plain(workshop: Workshop, rows: int) -> Usage:
     folder = workshop.folder / "plain-batch"
     folder.mkdir()
     with simulator(folder) as url:
-        arguments = (workshop.source(rows), "answers.jsonl", f"{url}/v1", str(POLL_INTERVAL_S))
-        usage = workshop.rival(PLAIN, rows, folder, "plain_batch.py", *arguments)
+        command = rival("plain_batch.py", workshop.source(rows), "answers.jsonl", f"{url}/v1", str(POLL_INTERVAL_S))
+        usage = workshop.measure(PLAIN, rows, command, folder=folder)
     with (folder / "answers.jsonl").open() as answers, expected.open() as others:
         for number, (line, other) in enumerate(zip(answers, others, strict=True), start=1):
             one, two = list(json.loads(line).items()), list(json.loads(other).items())

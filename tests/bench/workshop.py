@@ -85,10 +85,6 @@ class Workshop:
         """The installed command."""
         return self.measure(subject, rows, [ELSPETH, *arguments], folder=folder, code=code)
 
-    def rival(self, subject: str, rows: int, folder: Path, script: str, *arguments: str | Path) -> Usage:
-        """A script without elspeth, under the same interpreter."""
-        return self.measure(subject, rows, rival(script, *arguments), folder=folder)
-
     def found(self, subject: str, rows: int) -> list[Measurement]:
         """What was measured of a subject so far."""
         return [one for one in self.measurements if (one.subject, one.rows) == (subject, rows)]

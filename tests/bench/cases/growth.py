@@ -17,6 +17,7 @@ from tests.bench.workshop import Workshop
 START_ROWS = 10
 BREAK_EVERY_S = 5.0
 MOST_AT_ONCE = 4
+"""In a break a size goes as often as the largest in it takes, and so many times at most."""
 
 Again = Callable[[Workshop, int], Usage]
 Round = Mapping[int, list[Usage]]
@@ -68,11 +69,11 @@ def _round(workshop: Workshop, sizes: tuple[int, ...], again: Again) -> Round:
     *smaller, largest = sizes
     found: dict[int, list[Usage]] = {size: [] for size in sizes}
 
+    at_once = [size for number in range(MOST_AT_ONCE) for size in smaller if number * size < smaller[-1]]
+
     def measure_smaller() -> None:
-        for number in range(MOST_AT_ONCE):
-            for size in smaller:
-                if number * size < smaller[-1]:
-                    found[size].append(again(workshop, size))
+        for size in at_once:
+            found[size].append(again(workshop, size))
 
     measure_smaller()
     pausing = workshop.with_breaks(Breaks(every_s=BREAK_EVERY_S, work=measure_smaller))
